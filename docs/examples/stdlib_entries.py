@@ -349,11 +349,12 @@ def _key(call: object) -> int:
 
 
 def _entry(name: str, kind: Kind, title: str, doc: object) -> Entry | None:
-    """Return the entry, or None where there is no docstring or none but the signature."""
+    """Return the entry, or None where the docstring says nothing but the name or signature."""
     if not isinstance(doc, str):
         return None
     text = inspect.cleandoc(doc)
-    if not re.search(r"\w", text.removeprefix(_signature_in(name, text, with_name=True))):
+    said = text.removeprefix(_signature_in(name, text, with_name=True))
+    if said == name.rpartition(".")[2] or not re.search(r"\w", said):
         return None
     return Entry(id=name, text=f"{title}\n{text}", kind=kind, title=title)
 
@@ -404,7 +405,9 @@ class _Ellipsis:
 
 
 def _readable(default: object) -> object:
-    """Return the default where it reads as in source, else dots: others can differ by run."""
+    """Return the default where it reads as in source, else dots: others differ by run or place."""
+    if isinstance(default, str) and default.startswith((sys.prefix, sys.base_prefix)):
+        return _Ellipsis()
     plain = (type(None), bool, int, float, str, bytes)
     if default is inspect.Parameter.empty or type(default) in plain or default == ():
         return default
