@@ -1,0 +1,73 @@
+"""Every error this library raises on purpose.
+
+::
+
+    QwenRetrievalError
+    ├── SettingsError        (ValueError)    a setting is out of its range or contradicts another
+    ├── TextError            (ValueError)    a text cannot be used as it is
+    │   ├── PrefixedQueryError               a query already carries an instruction
+    │   └── TooLongError                     a text, or a reranker query, leaves no room
+    ├── NotTextError         (TypeError)     something other than `str` where a text belongs
+    ├── ModelError           (RuntimeError)  a checkpoint cannot be used
+    │   ├── ModelNotFoundError (OSError)     no such folder or repository, or out of reach
+    │   ├── ModelFilesError    (OSError)     files are missing, truncated or corrupt
+    │   └── WrongModelError    (ValueError)  a checkpoint of another kind
+    ├── NonFiniteError       (ArithmeticError) NaN or infinity in a vector or score
+    ├── IndexMismatchError   (ValueError)    an index was made by another embedder
+    └── ClosedError          (RuntimeError)  used after `close()`
+
+Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the value,
+the limit and the remedy.
+"""
+
+
+class QwenRetrievalError(Exception):
+    """The base of all errors below."""
+
+
+class SettingsError(QwenRetrievalError, ValueError):
+    """A setting is out of its range, or two settings contradict each other."""
+
+
+class TextError(QwenRetrievalError, ValueError):
+    """A text cannot be used as it is."""
+
+
+class PrefixedQueryError(TextError):
+    """A query already carries an instruction, which would be doubled."""
+
+
+class TooLongError(TextError):
+    """A text is longer than allowed, or a query leaves no room for a document."""
+
+
+class NotTextError(QwenRetrievalError, TypeError):
+    """Something other than ``str`` stands where a text belongs."""
+
+
+class ModelError(QwenRetrievalError, RuntimeError):
+    """A checkpoint cannot be used."""
+
+
+class ModelNotFoundError(ModelError, OSError):
+    """There is no such folder or repository, or it cannot be reached."""
+
+
+class ModelFilesError(ModelError, OSError):
+    """Files of a checkpoint are missing, truncated or corrupt."""
+
+
+class WrongModelError(ModelError, ValueError):
+    """A checkpoint of another kind than the one needed."""
+
+
+class NonFiniteError(QwenRetrievalError, ArithmeticError):
+    """A vector or score holds NaN or infinity."""
+
+
+class IndexMismatchError(QwenRetrievalError, ValueError):
+    """An index was made by another embedder than the one that queries it."""
+
+
+class ClosedError(QwenRetrievalError, RuntimeError):
+    """A model is used after ``close()``."""

@@ -1,0 +1,5 @@
+"""Local embedder."""
+
+
+class LocalEmbedder:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""Local reranker."""
+
+
+class LocalReranker:
+    """Being written."""

@@ -1,0 +1,284 @@
+"""What a user can choose: frozen, hashable, JSON-able settings of the two stages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from qwen_retrieval.catalog import (
+    DEFAULT_EMBEDDER,
+    DEFAULT_INSTRUCTION,
+    DEFAULT_RERANKER,
+    MIN_DIMENSIONS,
+    RELEASED,
+)
+from qwen_retrieval.errors import IndexMismatchError, SettingsError, WrongModelError
+
+DType = Literal["float32", "bfloat16", "float16"]
+Source = Literal["huggingface", "modelscope"]
+Backend = Literal["torch", "onnx", "openvino"]
+TooLong = Literal["truncate", "refuse"]
+PrefixedQuery = Literal["refuse", "as_is"]
+VectorType = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+ScoreType = Literal["probability", "logit"]
+Ranges = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """What both stages share.
+
+    Attributes:
+        model: hub id, ModelScope id or local folder.
+        revision: branch, tag or commit of the model repository.
+        source: where `model` is looked up if it is no folder; "modelscope" needs the extra.
+        local_files_only: never reach for the network.
+        trust_remote_code: run Python code that lies in the model repository.
+        safetensors_only: refuse pickled weights, which can run code when loaded.
+        device: "cpu", "cuda", "cuda:1", "mps", …; several share the batches; None picks the best.
+        dtype: of the weights; None measures which is fastest on the device and keeps float32
+            unless another wins clearly.
+        attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …).
+        backend: "onnx" and "openvino" pass through to sentence-transformers for models other than
+            Qwen3 and need its extras.
+        max_length: tokens a sequence may have, prompt included; None takes the model's own limit
+            (for rerankers the reference's 8,192).
+        too_long: cut a longer document with one warning, or refuse it.
+        batch_size: sequences computed at once, at most.
+        batch_tokens: tokens computed at once, padding included, at most (a single longer sequence
+            still runs).
+        progress_bar: show one over the sequences of a call.
+    """
+
+    model: str
+    revision: str | None = None
+    source: Source = "huggingface"
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    safetensors_only: bool = True
+    device: str | tuple[str, ...] | None = None
+    dtype: DType | None = None
+    attention: str | None = None
+    backend: Backend = "torch"
+    max_length: int | None = None
+    too_long: TooLong = "truncate"
+    batch_size: int = 32
+    batch_tokens: int = 16_384
+    progress_bar: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what can be known to be wrong without loading the model."""
+        if isinstance(self.device, list):
+            object.__setattr__(self, "device", tuple(self.device))
+        if not isinstance(self.model, str) or not self.model:
+            raise SettingsError(f"model is {self.model!r}; give a hub id or a folder as a string.")
+        _one_of("source", self.source, get_args(Source))
+        _one_of("dtype", self.dtype, (*get_args(DType), None))
+        _one_of("backend", self.backend, get_args(Backend))
+        _one_of("too_long", self.too_long, get_args(TooLong))
+        for name in ("max_length", "batch_size", "batch_tokens"):
+            _positive(name, getattr(self, name), optional=name == "max_length")
+        released = RELEASED.get(self.model)
+        if released is not None and (self.max_length or 0) > released.context:
+            raise SettingsError(
+                f"max_length is {self.max_length}, but {self.model} has a context of"
+                f" {released.context} tokens; give at most that."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values; `from_dict` takes them back."""
+        return {
+            name: list(map(_plain, value)) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that `to_dict` wrote.
+
+        Raises:
+            SettingsError: a name is unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise SettingsError(f"unknown settings {unknown}; known are {sorted(known)}.")
+        return cls(**{name: _frozen(value) for name, value in values.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderSettings(ModelSettings):
+    """How texts become vectors.
+
+    Attributes:
+        query_instruction: the task put before queries; None takes the model's own default, ""
+            none. Only for models with the ``Instruct: …\\nQuery:`` template (Qwen3).
+        query_prompt: text put before queries verbatim, instead of an instruction.
+        document_prompt: text put before documents verbatim; None takes the model's own (Qwen3:
+            none).
+        prefixed_query: refuse a query that already begins with ``Instruct: …\\nQuery:``, or take it
+            as it is.
+        dimensions: width to cut the vectors to (Matryoshka); None keeps the model's own.
+        normalize: scale vectors to unit length, after the cut.
+        vector_type: what adapters hand out, by sentence-transformers' quantiser; the contract
+            itself always returns float32.
+        vector_ranges: per dimension the smallest and the largest value, for "int8" and "uint8";
+            from `qwen_retrieval.vectors.calibrate`.
+    """
+
+    model: str = DEFAULT_EMBEDDER
+    query_instruction: str | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    prefixed_query: PrefixedQuery = "refuse"
+    dimensions: int | None = None
+    normalize: bool = True
+    vector_type: VectorType = "float32"
+    vector_ranges: Ranges | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can be known to be wrong without loading the model."""
+        super(EmbedderSettings, self).__post_init__()
+        if isinstance(self.vector_ranges, list):
+            object.__setattr__(self, "vector_ranges", _frozen(self.vector_ranges))
+        _one_of("prefixed_query", self.prefixed_query, get_args(PrefixedQuery))
+        _one_of("vector_type", self.vector_type, get_args(VectorType))
+        _positive("dimensions", self.dimensions, optional=True)
+        if self.query_instruction is not None and self.query_prompt is not None:
+            raise SettingsError(
+                "query_instruction and query_prompt are both set; give one: the instruction is put"
+                " into the model's template, the prompt is used verbatim."
+            )
+        if self.vector_type in {"int8", "uint8"} and self.vector_ranges is None:
+            raise SettingsError(
+                f"vector_type is {self.vector_type!r} without vector_ranges: ranges taken from a"
+                " batch would change with the batch; give those of"
+                " qwen_retrieval.vectors.calibrate(sample_vectors)."
+            )
+        released = RELEASED.get(self.model)
+        if released is None:
+            return
+        if released.kind != "embedder":
+            raise WrongModelError(f"{self.model} is a reranker; give it to RerankerSettings.")
+        if self.dimensions is not None:
+            check_dimensions(self.dimensions, MIN_DIMENSIONS, released.width, self.model)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a stored document vector depends on, by name.
+
+        Store it beside an index; `require_same_embedder` compares it. The query instruction is not
+        part of it, since documents do not carry one.
+        """
+        names = (
+            "model", "revision", "document_prompt", "dimensions", "normalize", "vector_type",
+            "vector_ranges", "max_length",
+        )  # fmt: skip
+        values = self.to_dict()
+        return {name: values[name] for name in names}
+
+    def fingerprint(self) -> str:
+        """Return a short name of everything that a vector, of query or document, depends on.
+
+        Two settings with the same fingerprint give the same vectors up to rounding, so it can name
+        a cache. Computing dtypes float32, bfloat16 and float16 count as one class.
+        """
+        default = DEFAULT_INSTRUCTION if self.query_instruction is None else self.query_instruction
+        queries = {
+            "query_instruction": None if self.query_prompt is not None else default,
+            "query_prompt": self.query_prompt,
+            "prefixed_query": self.prefixed_query,
+        }
+        text = json.dumps({**self.identity(), **queries}, sort_keys=True, ensure_ascii=False)
+        return f"qwen-retrieval-1-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerSettings(ModelSettings):
+    """How documents are ordered for a query.
+
+    Attributes:
+        instruction: the task put into the prompt; None takes the default web-search sentence.
+        score_type: "probability" is P("yes") = sigmoid(yes − no); "logit" is yes − no.
+    """
+
+    model: str = DEFAULT_RERANKER
+    instruction: str | None = None
+    score_type: ScoreType = "probability"
+
+    def __post_init__(self) -> None:
+        """Refuse what can be known to be wrong without loading the model."""
+        super(RerankerSettings, self).__post_init__()
+        _one_of("score_type", self.score_type, get_args(ScoreType))
+        released = RELEASED.get(self.model)
+        if released is not None and released.kind != "reranker":
+            raise WrongModelError(f"{self.model} is an embedder; give it to EmbedderSettings.")
+
+
+def require_same_embedder(stored: Mapping[str, Any], settings: EmbedderSettings) -> None:
+    """Refuse to query an index that another embedder made.
+
+    Args:
+        stored: what ``EmbedderSettings.identity()`` returned when the index was written.
+        settings: those of the embedder that is to query it.
+
+    Raises:
+        IndexMismatchError: naming each setting that differs.
+    """
+    now = settings.identity()
+    differing = sorted(
+        name for name in {*now, *stored} if stored.get(name, ...) != now.get(name, ...)
+    )
+    if differing:
+        pairs = ", ".join(f"{n}: {stored.get(n)!r} there, {now.get(n)!r} here" for n in differing)
+        raise IndexMismatchError(
+            f"the index was made by another embedder ({pairs}); use the settings it was made with,"
+            " or index the documents again."
+        )
+
+
+def check_dimensions(dimensions: int, least: int, most: int, model: str) -> None:
+    """Refuse a width outside a model's Matryoshka range, naming the range."""
+    if not least <= dimensions <= most:
+        raise SettingsError(
+            f"dimensions is {dimensions}, but {model} gives {least} to {most}; choose within that."
+        )
+
+
+def check_top_n(top_n: int | None, name: str = "top_n") -> None:
+    """Refuse a number of results that is negative or no whole number."""
+    if top_n is None:
+        return
+    if isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 0:
+        raise SettingsError(f"{name} is {top_n!r}; give None for all, or a whole number from 0 up.")
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a score threshold that is no number."""
+    if threshold is not None and not (
+        isinstance(threshold, int | float) and not math.isnan(threshold)
+    ):
+        raise SettingsError(f"score_threshold is {threshold!r}; give a number or None.")
+
+
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        raise SettingsError(f"{name} is {value!r}; choose one of {list(allowed)}.")
+
+
+def _positive(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingsError(f"{name} is {value!r}; give a whole number from 1 up.")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON values of any kind pass through
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
