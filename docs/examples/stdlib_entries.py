@@ -187,6 +187,7 @@ class _Name:
     """A name of an object; of several the smallest is the one users know."""
 
     dots: int
+    is_unlisted: bool
     distance: int  # from the class that a method is seen in to the one that defines it
     is_elsewhere: bool  # defined in another module than the one it is seen in
     is_alias: bool
@@ -252,11 +253,14 @@ def _shadowed(functions: dict[int, tuple[_Name, _Function]]) -> set[str]:
 
 def _public_objects(module_name: str, module: types.ModuleType) -> Iterator[tuple[_Name, object]]:
     exported = getattr(module, "__all__", None)
-    for name in sorted(vars(module) if exported is None else exported):
+    for name in sorted({*vars(module), *(() if exported is None else exported)}):
         thing = getattr(module, name, None)
+        home = getattr(thing, "__module__", None)
         if name.startswith("_") or thing is None:
             continue
-        home = getattr(thing, "__module__", None)
+        is_listed = exported is None or name in exported
+        if not (is_listed or _is_listed_in_part(module_name, name, home)):
+            continue
         # `open` is at home in `io` as far as it knows.
         is_own = home == module.__name__ or (module_name == "builtins" and thing is io.open)
         is_alias = getattr(thing, "__name__", name) != name
@@ -270,6 +274,7 @@ def _public_objects(module_name: str, module: types.ModuleType) -> Iterator[tupl
         yield (
             _Name(
                 dots=0 if is_builtin else module_name.count(".") + 1,
+                is_unlisted=not is_listed,
                 distance=0,
                 is_elsewhere=not is_own,
                 is_alias=is_alias,
@@ -277,6 +282,12 @@ def _public_objects(module_name: str, module: types.ModuleType) -> Iterator[tupl
             ),
             thing,
         )
+
+
+def _is_listed_in_part(package: str, name: str, home: object) -> bool:
+    """Tell what a package forgot to list, as that of Python 3.11 did with `asyncio.TaskGroup`."""
+    is_part = isinstance(home, str) and home.startswith(f"{package}.")
+    return is_part and name in getattr(sys.modules[home], "__all__", ())
 
 
 def _is_private(module_name: object) -> bool:
@@ -309,6 +320,7 @@ def _methods(
             yield (
                 _Name(
                     dots=label.dots + 1,
+                    is_unlisted=label.is_unlisted,
                     distance=distance,
                     is_elsewhere=label.is_elsewhere,
                     is_alias=getattr(call, "__name__", name) != name,
@@ -406,7 +418,8 @@ class _Ellipsis:
 
 def _readable(default: object) -> object:
     """Return the default where it reads as in source, else dots: others differ by run or place."""
-    if isinstance(default, str) and default.startswith((sys.prefix, sys.base_prefix)):
+    of_this_machine = (sys.prefix, sys.base_prefix, sysconfig.get_default_scheme())
+    if isinstance(default, str) and default.startswith(of_this_machine):
         return _Ellipsis()
     plain = (type(None), bool, int, float, str, bytes)
     if default is inspect.Parameter.empty or type(default) in plain or default == ():
