@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from stdlib_entries import stdlib_entries
 
@@ -141,9 +142,10 @@ def main(run: Run) -> None:
         found = {"hits": [asdict(hit) for hit in hits], "answer": answer, "seconds": seconds}
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    table = Table("", "score", "entry", "text", title=settings.question, title_justify="left")
+    table = Table("", "score", "entry", title=escape(settings.question), title_justify="left")
+    table.add_column("text", no_wrap=True, overflow="ellipsis")
     for place, hit in enumerate(hits, start=1):
-        table.add_row(str(place), f"{hit.score:.6f}", hit.id, summary(hit.text))
+        table.add_row(str(place), f"{hit.score:.6f}", escape(hit.id), escape(summary(hit.text)))
     console = Console()
     console.print(table)
     console.print("[bold]Answer[/]", highlight=False)
