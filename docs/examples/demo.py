@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from textwrap import shorten
 from typing import Literal, TypeAlias
 
 from rich.console import Console
@@ -142,8 +143,8 @@ def main(run: Run) -> None:
         found = {"hits": [asdict(hit) for hit in hits], "answer": answer, "seconds": seconds}
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    table = Table("", "score", "entry", title=escape(settings.question), title_justify="left")
-    table.add_column("text", no_wrap=True, overflow="ellipsis")
+    title = escape(settings.question)
+    table = Table("", "score", "entry", "text", title=title, title_justify="left")
     for place, hit in enumerate(hits, start=1):
         table.add_row(str(place), f"{hit.score:.6f}", escape(hit.id), escape(summary(hit.text)))
     console = Console()
@@ -154,9 +155,9 @@ def main(run: Run) -> None:
 
 
 def summary(text: str) -> str:
-    """Return the second line of a text that says something, which in an entry describes it."""
+    """Return the line of a text that best says what it is: in an entry, the one after its title."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[min(1, len(lines) - 1)] if lines else ""
+    return shorten(lines[min(1, len(lines) - 1)] if lines else "", 60, placeholder=" …")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
