@@ -17,7 +17,8 @@
     └── ClosedError          (RuntimeError)  used after `close()`
 
 Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the value,
-the limit and the remedy.
+the limit and the remedy. Two things are warned of and go on: `TruncationWarning` (documents were cut)
+and `MemoryWarning` (memory ran out, smaller batches are used).
 """
 
 
@@ -71,3 +72,11 @@ class IndexMismatchError(QwenRetrievalError, ValueError):
 
 class ClosedError(QwenRetrievalError, RuntimeError):
     """A model is used after ``close()``."""
+
+
+class TruncationWarning(UserWarning):
+    """Documents were longer than `max_length` and have been cut; says how many."""
+
+
+class MemoryWarning(UserWarning):
+    """Memory ran out, and the work goes on in smaller batches."""

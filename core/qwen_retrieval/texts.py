@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from typing import TypeVar
 
 from qwen_retrieval.contract import Pair
 from qwen_retrieval.errors import NotTextError, TextError
+
+T = TypeVar("T")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -51,8 +53,8 @@ def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     return checked
 
 
-def unique(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return each distinct text once, in order, and for every input the place of its text there."""
-    places: dict[str, int] = {}
-    inverse = [places.setdefault(text, len(places)) for text in chain(texts)]
+def unique(items: Sequence[T]) -> tuple[list[T], list[int]]:
+    """Return each distinct item once, in order, and for every input the place of its item there."""
+    places: dict[T, int] = {}
+    inverse = [places.setdefault(item, len(places)) for item in items]
     return list(places), inverse

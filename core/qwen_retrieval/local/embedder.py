@@ -1,5 +1,131 @@
-"""Local embedder."""
+"""Embedding in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qwen_retrieval import prompts
+from qwen_retrieval.catalog import MIN_DIMENSIONS, RELEASED
+from qwen_retrieval.local.checkpoint import read_checkpoint, require_embedder
+from qwen_retrieval.local.encoders import EmbedderReplica, embedder_replica
+from qwen_retrieval.local.handle import Handle
+from qwen_retrieval.local.loading import devices, load_sentence_transformer
+from qwen_retrieval.local.threads import in_thread
+from qwen_retrieval.local.weights import Shelf
+from qwen_retrieval.settings import EmbedderSettings, check_dimensions
+from qwen_retrieval.texts import check_texts, unique
+from qwen_retrieval.vectors import check_finite, cut_and_normalize
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from qwen_retrieval.contract import Vectors
 
 
-class LocalEmbedder:
-    """Being written."""
+class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
+    """An `Embedder` over a sentence-transformers model in this process."""
+
+    shelf: Shelf[EmbedderReplica] = Shelf()
+
+    def __init__(
+        self,
+        settings: EmbedderSettings,
+        *,
+        token: str | None = None,
+        loaded: SentenceTransformer | None = None,
+    ) -> None:
+        """See `qwen_retrieval.open_embedder`."""
+        super().__init__(settings, token, loaded)
+
+    @property
+    def dimensions(self) -> int:
+        """Width of the vectors; loads the model where only the model knows it."""
+        released = RELEASED.get(self.settings.model)
+        if self.settings.dimensions is not None and released is not None:
+            return self.settings.dimensions
+        return self._width(self.replicas()[0] if released is None else None)
+
+    def embed_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        """Return float32 vectors of shape (n, dimensions) for queries, with the instruction."""
+        return self._queries(texts, instruction)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 vectors of shape (n, dimensions) for documents, without instruction."""
+        return self._documents(texts)
+
+    async def aembed_queries(
+        self, texts: Sequence[str], *, instruction: str | None = None
+    ) -> Vectors:
+        """Return what `embed_queries` returns, without blocking the event loop."""
+        return await in_thread(self._queries, texts, instruction)
+
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return what `embed_documents` returns, without blocking the event loop."""
+        return await in_thread(self._documents, texts)
+
+    def load(self) -> list[EmbedderReplica]:
+        """Return one replica for each device."""
+        if self._loaded is not None:
+            return [embedder_replica(self._loaded, self.settings.model)]
+        checkpoint = read_checkpoint(self.settings, self._token)
+        require_embedder(checkpoint)
+        return [
+            embedder_replica(
+                load_sentence_transformer(checkpoint, self.settings, device, self._token),
+                self.settings.model,
+            )
+            for device in devices(self.settings)
+        ]
+
+    def _queries(
+        self, texts: Sequence[str], instruction: str | None, stop: Event | None = None
+    ) -> Vectors:
+        queries = check_texts(texts, "query")
+        settings = self.settings
+        if settings.prefixed_query == "refuse":
+            prompts.check_not_prefixed(queries)
+        replicas = self.replicas()
+        chosen = settings.query_instruction if instruction is None else instruction
+        prefix = replicas[0].query_prefix(chosen, settings.query_prompt)
+        finished = [query if prompts.is_prefixed(query) else prefix + query for query in queries]
+        return self._embed(finished, replicas, prefix, stop)
+
+    def _documents(self, texts: Sequence[str], stop: Event | None = None) -> Vectors:
+        documents = check_texts(texts, "document")
+        replicas = self.replicas()
+        prefix = replicas[0].document_prefix(self.settings.document_prompt)
+        return self._embed([prefix + text for text in documents], replicas, prefix, stop)
+
+    def _embed(
+        self, texts: list[str], replicas: list[EmbedderReplica], prefix: str, stop: Event | None
+    ) -> Vectors:
+        """Return vectors of finished texts, each distinct one computed once."""
+        first = replicas[0]
+        width = self._width(first)
+        if not texts:
+            return np.empty((0, width), np.float32)
+        distinct, inverse = unique(texts)
+        limit = self._limit(first)
+        items, lengths, cut = first.prepare(distinct, prefix, limit)
+        cut_here = set(cut)
+        self._report_cut([n for n, p in enumerate(inverse) if p in cut_here], len(texts), limit)
+        rows = self._run(replicas, items, lengths, stop)
+        if stop is not None and stop.is_set():
+            return np.empty((0, width), np.float32)  # nobody waits for it
+        full = np.stack(rows)
+        vectors = cut_and_normalize(full, width, normalize=self.settings.normalize)[inverse]
+        check_finite(vectors, "the vector of text")
+        return vectors
+
+    def _width(self, replica: EmbedderReplica | None) -> int:
+        asked, released = self.settings.dimensions, RELEASED.get(self.settings.model)
+        full = released.width if replica is None and released is not None else replica.width  # type: ignore[union-attr] # one of the two is there
+        if asked is None:
+            return full
+        least = min(MIN_DIMENSIONS, full) if replica is not None and replica.is_qwen3 else 1
+        check_dimensions(asked, least, full, self.settings.model)
+        return asked

@@ -1,0 +1,195 @@
+"""Embedding models behind one face: Qwen3 by its own prompts, any other by its own ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from qwen_retrieval import prompts
+from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
+from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.local.padding import padded
+from qwen_retrieval.local.tokens import plain_encoder, token_id
+from qwen_retrieval.local.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from qwen_retrieval.local.batching import Result
+
+Prepared = tuple[Sequence[Any], list[int], list[int]]
+"""Sequences ready to compute, their lengths in tokens, and the places of those that were cut."""
+
+
+class EmbedderReplica(Protocol):
+    """One copy of an embedding model on one device."""
+
+    name: str
+    context: int | None
+    width: int
+    is_qwen3: bool
+    turnstile: Turnstile
+
+    def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
+        """Return what stands before a query."""
+
+    def document_prefix(self, prompt: str | None) -> str:
+        """Return what stands before a document."""
+
+    def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
+        """Return finished texts, which begin with the prefix, ready to compute."""
+
+    def compute(self, items: Sequence[Any]) -> Result:
+        """Return full-width vectors, not yet normalised."""
+
+
+def embedder_replica(model: SentenceTransformer, name: str) -> EmbedderReplica:
+    """Return the replica that fits a loaded sentence-transformers model."""
+    inner = model.transformers_model
+    if inner is not None and getattr(inner.config, "model_type", None) == "qwen3":
+        return Qwen3Embedder(model, name)
+    return AnyEmbedder(model, name)
+
+
+class _SentenceTransformerReplica:
+    """What both kinds share: the model's vectors before its own normalising."""
+
+    def __init__(self, model: SentenceTransformer, name: str) -> None:
+        from sentence_transformers.base.modules import Normalize  # noqa: PLC0415 - loads torch
+
+        self.name = name
+        self.turnstile = Turnstile()
+        self.context = model.max_seq_length
+        self._model = model
+        # Cutting comes before normalising, so the model's own last step is left out.
+        modules = list(model)
+        self._modules = modules[:-1] if isinstance(modules[-1], Normalize) else modules
+        self.width = _width(model, name)
+
+    def document_prefix(self, prompt: str | None) -> str:
+        """Return the document prompt: the one asked for, else the model's own."""
+        if prompt is not None:
+            return prompt
+        saved = self._model.prompts
+        return saved.get("document") or saved.get("passage") or saved.get("corpus") or ""
+
+    def _vectors(self, features: dict[str, Any]) -> Result:
+        import torch  # noqa: PLC0415 - loaded with the first model
+
+        device = self._model.device
+        features = {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in features.items()
+        }
+        with torch.inference_mode():
+            if len(self._modules) == len(self._model):
+                features = self._model(features)
+            else:
+                for module in self._modules:
+                    features = module(features)
+            rows: Result = features["sentence_embedding"].float().cpu().numpy()
+        return rows
+
+
+class Qwen3Embedder(_SentenceTransformerReplica):
+    """A Qwen3 embedding model: last-token pooling over ids that always end in EOS."""
+
+    is_qwen3 = True
+
+    def __init__(self, model: SentenceTransformer, name: str) -> None:
+        super().__init__(model, name)
+        tokenizer = model.tokenizer
+        self._encode = plain_encoder(tokenizer)
+        self._eos = token_id(tokenizer, prompts.EMBEDDER_EOS, name)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
+
+    def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
+        """Return ``Instruct: {task}\\nQuery:``; the model's saved query prompt by default."""
+        if prompt is not None:
+            return prompt
+        if instruction is not None:
+            return prompts.query_text("", instruction)
+        saved = self._model.prompts.get("query")
+        return saved or prompts.query_text("", DEFAULT_INSTRUCTION)
+
+    def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
+        """Return the ids of each text, EOS at the end."""
+        tokenized = prompts.embedder_ids(texts, self._encode, self._eos, limit)
+        self._check_room(prefix, limit)
+        return tokenized.ids, [len(ids) for ids in tokenized.ids], tokenized.cut
+
+    def compute(self, items: Sequence[Any]) -> Result:
+        """Return full-width vectors of token-id sequences."""
+        return self._vectors(padded(items, self._pad, side="right"))
+
+    def _check_room(self, prefix: str, limit: int) -> None:
+        taken = len(self._encode([prefix])[0]) + 1 if prefix else 1
+        if taken >= limit:
+            raise SettingsError(
+                f"max_length is {limit}, but the prompt and EOS alone take {taken} tokens; raise it"
+                " or shorten the instruction."
+            )
+
+
+class AnyEmbedder(_SentenceTransformerReplica):
+    """Any other sentence-transformers model, with its own tokenising, pooling and prompts."""
+
+    is_qwen3 = False
+
+    def __init__(self, model: SentenceTransformer, name: str) -> None:
+        super().__init__(model, name)
+        self._counter = _token_counter(model)
+        self._limit: int | None = None
+
+    def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
+        """Return the query prompt: the one asked for, else the model's own."""
+        if instruction:
+            raise SettingsError(
+                f"{self.name} has no instruction template (it is no Qwen3 model), and the"
+                f" instruction {instruction!r:.60} would be ignored; give query_prompt, the exact"
+                " text to put before queries."
+            )
+        return prompt if prompt is not None else self._model.prompts.get("query") or ""
+
+    def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
+        """Return the texts with their lengths; the model's own tokenizer cuts them at the limit."""
+        if self._counter is None:
+            return [(text, prefix, limit) for text in texts], [len(text) for text in texts], []
+        counted = [len(each.ids) for each in self._counter.encode_batch_fast(list(texts))]
+        cut = [place for place, length in enumerate(counted) if length > limit]
+        items = [(text, prefix, limit) for text in texts]
+        return items, [min(length, limit) for length in counted], cut
+
+    def compute(self, items: Sequence[Any]) -> Result:
+        """Return full-width vectors of prepared texts."""
+        _, prefix, limit = items[0]
+        features = self._model.preprocess(
+            [text.removeprefix(prefix) for text, _, _ in items],
+            prompt=prefix or None,
+            processing_kwargs={
+                # Control tokens of the model inside a text are data here too.
+                "text": {"max_length": limit, "truncation": True, "split_special_tokens": True}
+            },
+        )
+        return self._vectors(features)
+
+
+def _token_counter(model: SentenceTransformer) -> Any:  # noqa: ANN401 - tokenizers is untyped
+    """Return a tokenizer without limits of its own, or None for models without a fast one."""
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    counter = type(backend).from_str(backend.to_str())
+    counter.no_truncation()
+    counter.no_padding()
+    counter.encode_special_tokens = True
+    return counter
+
+
+def _width(model: SentenceTransformer, name: str) -> int:
+    width = model.get_embedding_dimension()
+    if width is None:
+        raise SettingsError(f"{name} does not say how wide its vectors are, so it cannot be used.")
+    return int(np.int64(width))

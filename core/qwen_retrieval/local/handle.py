@@ -1,0 +1,132 @@
+"""What the local embedder and the local reranker have in common: opening late, closing, async."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from qwen_retrieval.errors import ClosedError, SettingsError, TooLongError, TruncationWarning
+from qwen_retrieval.local.batching import Replica, plan, run
+from qwen_retrieval.local.weights import Shelf
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from qwen_retrieval.local.batching import Result
+    from qwen_retrieval.settings import ModelSettings
+
+
+class LocalReplica(Replica, Protocol):
+    """A replica that also says how long a sequence may be."""
+
+    name: str
+    context: int | None
+
+
+R = TypeVar("R", bound=LocalReplica)
+S = TypeVar("S", bound="ModelSettings")
+
+SHARED_BY = (
+    "model", "revision", "source", "local_files_only", "trust_remote_code", "safetensors_only",
+    "device", "dtype", "attention", "backend",
+)  # fmt: skip
+"""The settings that determine loaded weights; dimensions and instruction do not."""
+
+
+class Handle(Generic[S, R]):
+    """One holder of shared replicas."""
+
+    shelf: Shelf[R]
+
+    def __init__(self, settings: S, token: str | None, loaded: Any) -> None:  # noqa: ANN401
+        self.settings = settings
+        self._token = token
+        self._loaded = loaded
+        self._guard = Lock()
+        self._held: list[R] | None = None
+        self._closed = False
+
+    def load(self) -> list[R]:
+        """Return one replica for each device."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the weights are shared by."""
+        own = id(self._loaded) if self._loaded is not None else None
+        return (own, *(getattr(self.settings, name) for name in SHARED_BY))
+
+    def replicas(self) -> list[R]:
+        """Return the replicas, loading them at the first call."""
+        held = self._held
+        if held is not None:
+            return held
+        with self._guard:
+            if self._closed:
+                raise ClosedError(f"this model ({self.settings.model}) is closed; open it again.")
+            if self._held is None:
+                self._held = self.shelf.acquire(self.key, self.load)
+            return self._held
+
+    def close(self) -> None:
+        """Give up the weights; the last holder frees them. Calls under way end normally."""
+        with self._guard:
+            if self._held is not None:
+                self._held = None
+                self.shelf.release(self.key)
+            self._closed = True
+            self._loaded = None
+
+    async def aclose(self) -> None:
+        """Do what `close` does."""
+        self.close()
+
+    def __reduce__(self) -> tuple[type, tuple[S]]:
+        """Pickle the settings alone: neither token nor weights travel."""
+        if self._loaded is not None:
+            raise SettingsError(
+                "an embedder or reranker around an already loaded model cannot be pickled; save the"
+                " model to a folder and give that as model=."
+            )
+        return (type(self), (self.settings,))
+
+    def __del__(self) -> None:
+        """Give up the weights of a handle that nobody closed."""
+        if getattr(self, "_held", None) is not None:
+            self.close()
+
+    def _limit(self, replica: R, default: int | None = None) -> int:
+        """Return the tokens a sequence may have."""
+        asked, context = self.settings.max_length, replica.context
+        if asked is not None and context is not None and asked > context:
+            raise SettingsError(
+                f"max_length is {asked}, but {replica.name} has a context of {context} tokens; give"
+                " at most that."
+            )
+        limits = [n for n in (asked if asked is not None else default, context) if n is not None]
+        return min(limits, default=512)
+
+    def _run(
+        self, replicas: list[R], items: Sequence[Any], lengths: Sequence[int], stop: Event | None
+    ) -> list[Result]:
+        settings = self.settings
+        batches = plan(lengths, settings.batch_size, settings.batch_tokens)
+        return run(batches, items, replicas, progress_bar=settings.progress_bar, stop=stop)
+
+    def _report_cut(self, cut: Sequence[int], total: int, limit: int) -> None:
+        """Warn once of texts that are too long, or refuse them if the settings say so."""
+        if not cut:
+            return
+        what = f"{len(cut)} of {total} texts (first: {cut[0]}) are longer than {limit} tokens"
+        if self.settings.too_long == "refuse":
+            raise TooLongError(
+                f"{what}; split them, raise max_length, or set too_long='truncate'."
+            )
+        warnings.warn(
+            f"{what} and have been cut to that; split them or raise max_length. Only documents and"
+            " embedded texts are cut, never the prompt or its end.",
+            TruncationWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,142 @@
+"""From settings to a sentence-transformers model, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError
+from qwen_retrieval.local.checkpoint import Checkpoint, tensor_names, weight_files
+from qwen_retrieval.local.precision import fastest_dtype
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    from qwen_retrieval.settings import ModelSettings
+
+
+def devices(settings: ModelSettings) -> tuple[str, ...]:
+    """Return the device of each copy of the model; the best one where none is asked for."""
+    if isinstance(settings.device, tuple):
+        return settings.device
+    if settings.device is not None:
+        return (settings.device,)
+    from sentence_transformers.util import get_device_name  # noqa: PLC0415 - loads torch
+
+    return (get_device_name(),)
+
+
+def chosen_dtype(settings: ModelSettings, device: str) -> torch.dtype:
+    """Return the dtype asked for, else the one that measures best on the device."""
+    import torch  # noqa: PLC0415 - loaded with the first model
+
+    if settings.dtype is None:
+        return fastest_dtype(device)
+    found = getattr(torch, settings.dtype)
+    assert isinstance(found, torch.dtype)  # noqa: S101 - settings allow nothing else
+    return found
+
+
+def load_sentence_transformer(
+    checkpoint: Checkpoint, settings: ModelSettings, device: str, token: str | None
+) -> SentenceTransformer:
+    """Return the embedding model on the device."""
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
+
+    with _named_errors(checkpoint.name):
+        model = SentenceTransformer(
+            checkpoint.path, **_options(checkpoint, settings, device, token)
+        )
+        _finish(model, checkpoint, settings)
+    return model
+
+
+def load_cross_encoder(
+    checkpoint: Checkpoint, settings: ModelSettings, device: str, token: str | None
+) -> CrossEncoder:
+    """Return the reranking model on the device."""
+    from sentence_transformers import CrossEncoder  # noqa: PLC0415 - takes seconds
+
+    with _named_errors(checkpoint.name):
+        model = CrossEncoder(checkpoint.path, **_options(checkpoint, settings, device, token))
+        _finish(model, checkpoint, settings)
+    return model
+
+
+def _options(
+    checkpoint: Checkpoint, settings: ModelSettings, device: str, token: str | None
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {}
+    if settings.backend == "torch":
+        kwargs["dtype"] = chosen_dtype(settings, device)
+        kwargs["use_safetensors"] = True if settings.safetensors_only else None
+        if settings.attention is not None:
+            kwargs["attn_implementation"] = settings.attention
+    return {
+        "device": device,
+        "backend": settings.backend,
+        # A LoRA folder's revision is the adapter's, not its base model's.
+        "revision": settings.revision if checkpoint.adapter is None else None,
+        "local_files_only": settings.local_files_only,
+        "trust_remote_code": settings.trust_remote_code,
+        "token": token,
+        "model_kwargs": kwargs,
+    }
+
+
+def _finish(
+    model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint, settings: ModelSettings
+) -> None:
+    if checkpoint.adapter is not None:
+        model.load_adapter(checkpoint.adapter)
+    if checkpoint.is_qwen3 and settings.safetensors_only and settings.backend == "torch":
+        _check_complete(model, checkpoint, settings)
+    model.eval()
+
+
+def _check_complete(
+    model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint, settings: ModelSettings
+) -> None:
+    """Refuse weights that the checkpoint lacks: transformers would fill them at random."""
+    inner = model.transformers_model
+    if inner is None:
+        return
+    revision = settings.revision if checkpoint.adapter is None else None
+    names = {
+        name.removeprefix("model.")
+        for path in weight_files(checkpoint.path, revision)
+        for name in tensor_names(path)
+    }
+    if not names:
+        return  # the weights lie in a module's own folder, which sentence-transformers checks
+    wanted = {
+        name.removeprefix("model.").replace(".base_layer.", ".")
+        for name in inner.state_dict()
+        if ".lora_" not in name
+    }
+    if checkpoint.config.get("tie_word_embeddings"):
+        wanted -= {"lm_head.weight"}
+    missing = sorted(wanted - names)
+    if missing:
+        raise ModelFilesError(
+            f"{checkpoint.name} lacks {len(missing)} weights of a {type(inner).__name__}"
+            f" ({missing[0]}, …), which would be random; it is incomplete or of another kind."
+        )
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    from safetensors import SafetensorError  # noqa: PLC0415 - comes with transformers
+
+    try:
+        yield
+    except (QwenRetrievalError, ImportError):
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelFilesError(
+            f"{name} cannot be loaded ({type(error).__name__}: {reason:.300}); download it again,"
+            " or check that all of its files are there."
+        ) from error
