@@ -36,7 +36,7 @@ def check_text(text: object, name: str) -> str:
 def check_texts(texts: Sequence[str], name: str) -> list[str]:
     """Return the texts as a list, unchanged, or raise as `check_text` does, naming the place."""
     if isinstance(texts, str):
-        raise NotTextError(f"{name}s is one str; give a list of them: [{texts!r:.40}].")
+        raise NotTextError(f"a list of {name} texts is needed, not one str: give [{texts!r:.40}].")
     return [check_text(text, f"{name} {place}") for place, text in enumerate(texts)]
 
 

@@ -164,10 +164,13 @@ class AnyEmbedder(_SentenceTransformerReplica):
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors of prepared texts."""
+        texts = [text for text, _, _ in items]
         _, prefix, limit = items[0]
+        # Handed over as a prompt, since some models leave its tokens out of their pooling.
+        prompted = prefix and all(text.startswith(prefix) for text in texts)
         features = self._model.preprocess(
-            [text.removeprefix(prefix) for text, _, _ in items],
-            prompt=prefix or None,
+            [text.removeprefix(prefix) for text in texts] if prompted else texts,
+            prompt=prefix if prompted else None,
             processing_kwargs={
                 # Control tokens of the model inside a text are data here too.
                 "text": {"max_length": limit, "truncation": True, "split_special_tokens": True}

@@ -45,7 +45,7 @@ def load_sentence_transformer(
     """Return the embedding model on the device."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
 
-    with _named_errors(checkpoint.name):
+    with _named_errors(checkpoint.name), _quiet(settings):
         model = SentenceTransformer(
             checkpoint.path, **_options(checkpoint, settings, device, token)
         )
@@ -59,7 +59,7 @@ def load_cross_encoder(
     """Return the reranking model on the device."""
     from sentence_transformers import CrossEncoder  # noqa: PLC0415 - takes seconds
 
-    with _named_errors(checkpoint.name):
+    with _named_errors(checkpoint.name), _quiet(settings):
         model = CrossEncoder(checkpoint.path, **_options(checkpoint, settings, device, token))
         _finish(model, checkpoint, settings)
     return model
@@ -124,6 +124,21 @@ def _check_complete(
             f"{checkpoint.name} lacks {len(missing)} weights of a {type(inner).__name__}"
             f" ({missing[0]}, …), which would be random; it is incomplete or of another kind."
         )
+
+
+@contextmanager
+def _quiet(settings: ModelSettings) -> Iterator[None]:
+    """Keep transformers' bar over the weights' tensors away unless bars are asked for."""
+    from transformers.utils import logging  # noqa: PLC0415 - loaded with the first model
+
+    shown = logging.is_progress_bar_enabled()
+    if shown and not settings.progress_bar:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager
