@@ -44,10 +44,11 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     @property
     def dimensions(self) -> int:
         """Width of the vectors; loads the model where only the model knows it."""
-        released = RELEASED.get(self.settings.model)
-        if self.settings.dimensions is not None and released is not None:
-            return self.settings.dimensions
-        return self._width(self.replicas()[0] if released is None else None)
+        released = RELEASED.get(self.settings.model) if self._loaded is None else None
+        if released is None:
+            return self._width(self.replicas()[0])
+        asked = self.settings.dimensions  # within the model's range: the settings have checked it
+        return released.width if asked is None else asked
 
     def embed_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Return float32 vectors of shape (n, dimensions) for queries, with the instruction."""
@@ -121,11 +122,10 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
         check_finite(vectors, "the vector of text")
         return vectors
 
-    def _width(self, replica: EmbedderReplica | None) -> int:
-        asked, released = self.settings.dimensions, RELEASED.get(self.settings.model)
-        full = released.width if replica is None and released is not None else replica.width  # type: ignore[union-attr] # one of the two is there
+    def _width(self, replica: EmbedderReplica) -> int:
+        asked, full = self.settings.dimensions, replica.width
         if asked is None:
             return full
-        least = min(MIN_DIMENSIONS, full) if replica is not None and replica.is_qwen3 else 1
+        least = min(MIN_DIMENSIONS, full) if replica.is_qwen3 else 1
         check_dimensions(asked, least, full, self.settings.model)
         return asked

@@ -106,7 +106,7 @@ class Handle(Generic[S, R]):
                 " at most that."
             )
         limits = [n for n in (asked if asked is not None else default, context) if n is not None]
-        return min(limits, default=512)
+        return min(limits, default=1 << 30)  # a model without a limit of its own
 
     def _run(
         self, replicas: list[R], items: Sequence[Any], lengths: Sequence[int], stop: Event | None
