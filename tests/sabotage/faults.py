@@ -1,0 +1,173 @@
+"""Wiring faults, each as a patch of the library that makes it wrong in one way.
+
+They are the mistakes that today's integrations make (or that we could make tomorrow). `table.py`
+shows what each costs and which test catches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest.mock import patch
+
+import numpy as np
+from qwen_retrieval import prompts
+from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
+from qwen_retrieval.contract import Ranked
+from qwen_retrieval.local import embedder, encoders, reranker, scorers
+from qwen_retrieval.prompts import Tokenized
+
+Stage = Literal["embedder", "reranker"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to be wrong.
+
+    Attributes:
+        name: short, for the command line.
+        what: in words, for the table.
+        stage: whose results it spoils.
+        shows: as a fall in nDCG@10 of at least 0.03, or at least as a parity error.
+        patches: makers of the context managers that bring it about.
+    """
+
+    name: str
+    what: str
+    stage: Stage
+    shows: Literal["nDCG@10", "parity"]
+    patches: tuple[Callable[[], Any], ...]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Make the library wrong within the block."""
+        with ExitStack() as stack:
+            for make in self.patches:
+                stack.enter_context(make())
+            yield
+
+
+def _no_instruction(*_: object) -> str:
+    return ""
+
+
+def _instruction_on_documents(*_: object) -> str:
+    return prompts.query_text("", DEFAULT_INSTRUCTION)
+
+
+_embedder_ids = prompts.embedder_ids
+_reranker_ids = prompts.reranker_ids
+_replica_init = encoders._SentenceTransformerReplica.__init__  # noqa: SLF001 - sabotage
+_padded = encoders.padded
+_compute = scorers.RerankerReplica.compute
+
+
+def _newlines_replaced(texts: Sequence[str], *rest: Any) -> Tokenized:
+    return _embedder_ids([text.replace("\n", " ") for text in texts], *rest)
+
+
+def _eos_lost(texts: Sequence[str], encode: Any, eos: int, max_length: int) -> Tokenized:
+    found = _embedder_ids(texts, encode, eos, max_length)
+    return Tokenized([ids[:-1] or [eos] for ids in found.ids], found.cut)
+
+
+def _mean_pooling(self: Any, model: Any, name: str) -> None:
+    _replica_init(self, model, name)
+    self._modules[1].pooling_mode = "mean"
+
+
+def _mask_ignored(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
+    batch = _padded(sequences, pad, side=side)
+    batch["attention_mask"][:] = 1
+    return batch
+
+
+def _other_side(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
+    return _padded(sequences, pad, side="right" if side == "left" else "left")
+
+
+def _cut_after_normalizing(vectors: Any, dimensions: int, *, normalize: bool) -> Any:
+    full = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
+    return np.ascontiguousarray(full[:, :dimensions], np.float32)
+
+
+def _bare_pair(pairs: Any, _: Any, encode: Any, *rest: Any) -> Tokenized:
+    return Tokenized(encode([f"{query} {document}" for query, document in pairs]), [])
+
+
+def _closing_cut(
+    pairs: Any, instruction: Any, encode: Any, prefix: Any, suffix: Any, max_length: int
+) -> Tokenized:
+    found = _reranker_ids(pairs, instruction, encode, prefix, suffix, 10**9)
+    return Tokenized([ids[:max_length] for ids in found.ids], [])
+
+
+def _default_instruction(pairs: Any, _: Any, *rest: Any) -> Tokenized:
+    return _reranker_ids(pairs, None, *rest)
+
+
+def _pair_turned(pairs: Any, *rest: Any) -> Tokenized:
+    return _reranker_ids([(document, query) for query, document in pairs], *rest)
+
+
+def _input_order(scores: Any, top_n: int | None, threshold: float | None) -> list[Ranked]:
+    return [Ranked(place, float(score)) for place, score in enumerate(scores)][:top_n]
+
+
+def _yes_no_swapped(self: Any, items: Any) -> Any:
+    return -_compute(self, items)
+
+
+def _longest_first(self: Any, replicas: Any, items: Any, lengths: Any, stop: Any) -> Any:
+    """Results in the order of computing, as when sorting by length is not undone."""
+    rows = _run(self, replicas, items, lengths, stop)
+    return [rows[place] for place in sorted(range(len(rows)), key=lambda p: -lengths[p])]
+
+
+_run = embedder.LocalEmbedder._run  # noqa: SLF001 - sabotage
+
+FAULTS = (
+    Fault("no-instruction", "query instruction lost", "embedder", "nDCG@10",
+          (lambda: patch.object(encoders.Qwen3Embedder, "query_prefix", _no_instruction),)),
+    Fault("instruction-on-documents", "instruction put on documents too", "embedder", "parity",
+          (lambda: patch.object(encoders.Qwen3Embedder, "document_prefix",
+                                _instruction_on_documents),)),
+    Fault("newline-replaced", "newlines replaced by spaces", "embedder", "parity",
+          (lambda: patch.object(prompts, "embedder_ids", _newlines_replaced),)),
+    Fault("eos-lost", "EOS not appended", "embedder", "nDCG@10",
+          (lambda: patch.object(prompts, "embedder_ids", _eos_lost),)),
+    Fault("mean-pooling", "mean instead of last-token pooling", "embedder", "nDCG@10",
+          (lambda: patch.object(encoders._SentenceTransformerReplica, "__init__",  # noqa: SLF001
+                                _mean_pooling),)),
+    Fault("mask-ignored", "padding read as text", "embedder", "parity",
+          (lambda: patch.object(encoders, "padded", _mask_ignored),)),
+    Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
+          (lambda: patch.object(embedder, "cut_and_normalize", _cut_after_normalizing),)),
+    Fault("vectors-out-of-order", "sorting by length not undone", "embedder", "nDCG@10",
+          (lambda: patch.object(embedder.LocalEmbedder, "_run", _longest_first),)),
+    Fault("no-template", "bare pair instead of the template", "reranker", "nDCG@10",
+          (lambda: patch.object(prompts, "reranker_ids", _bare_pair),)),
+    Fault("no-think-block", "empty think block missing", "reranker", "nDCG@10",
+          (lambda: patch.object(prompts, "RERANKER_SUFFIX",
+                                "<|im_end|>\n<|im_start|>assistant\n"),)),
+    Fault("yes-no-swapped", "yes and no swapped", "reranker", "nDCG@10",
+          (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
+    Fault("padding-side", "padded on the wrong side", "reranker", "parity",
+          (lambda: patch.object(scorers, "padded", _other_side),)),
+    Fault("order-lost", "results in input order", "reranker", "nDCG@10",
+          (lambda: patch.object(reranker, "rank", _input_order),)),
+    Fault("pair-turned", "query and document swapped", "reranker", "nDCG@10",
+          (lambda: patch.object(prompts, "reranker_ids", _pair_turned),)),
+    Fault("reranker-instruction-lost", "own instruction replaced by the default", "reranker",
+          "parity", (lambda: patch.object(prompts, "reranker_ids", _default_instruction),)),
+    Fault("closing-cut", "truncation cuts the closing of the prompt", "reranker", "parity",
+          (lambda: patch.object(prompts, "reranker_ids", _closing_cut),)),
+)  # fmt: skip
+"""All of them; the first column of the table."""
+
+
+def by_name(name: str) -> Fault:
+    """Return the fault of that name."""
+    return next(fault for fault in FAULTS if fault.name == name)
