@@ -21,20 +21,19 @@ so another version may lack an id or two.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import importlib
 import inspect
 import io
 import json
-import os
 import pkgutil
 import re
+import subprocess
 import sys
-import sysconfig
 import types
 import typing
-import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -46,23 +45,19 @@ T = TypeVar("T")
 
 _SKIPPED = frozenset(
     {
-        # Importing them does something: opens a browser, prints a poem, takes over completion,
-        # writes terminal codes to the output.
+        # Importing them opens a browser, or prints a poem.
         "antigravity",
         "this",
-        "rlcompleter",
-        "readline",
         # Programs and their inner parts rather than a library.
         "idlelib",
         "lib2to3",
         "turtledemo",
         "pydoc_data",
-        # Present only where Tcl/Tk is: with them the entries, and so the figures measured on
-        # them, would differ between machines with the same Python.
+        # Linux distributions ship them apart from Python: with them the entries, and so the
+        # figures measured on them, would differ between machines with the same Python.
+        "distutils",
         "tkinter",
         "turtle",
-        # setuptools puts its own copy in its place wherever it is installed.
-        "distutils",
         # More than a hundred generated tables that all say the same; `codecs` is their interface.
         "encodings",
         # What `os`, `os.path`, `urllib.request` and `re` are made of: their names are theirs.
@@ -127,12 +122,14 @@ def stdlib_entries() -> list[Entry]:
     under several names is listed once, under the shortest public one. A method whose docstring
     only repeats that of the class it comes from is left out, and so are names with an underscore.
 
-    Takes about two seconds, most of it to import the library.
+    A fresh interpreter that sees nothing but the standard library does the work, in about two
+    seconds. So importing outdated modules has no effect here, and what others have put into the
+    library does not show: torch has its own `inspect.getfile`, transformers its own methods of
+    loggers, and a file of yours may have the name of a module.
     """
-    # Importing outdated modules warns, and so does reading some of their names.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _collect(_modules())
+    python = [sys.executable, "-I", "-S", "-W", "ignore", __file__]
+    found = subprocess.run(python, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    return [Entry(**row) for row in json.loads(found.stdout)]
 
 
 # --- which modules ---------------------------------------------------------------------------
@@ -143,8 +140,7 @@ def _modules() -> dict[str, types.ModuleType]:
     found: dict[str, types.ModuleType] = {}
     names = [n for n in sys.stdlib_module_names if not n.startswith("_") and n not in _SKIPPED]
     for name in sorted([*names, *_ADDED]):
-        for module_name, module in _with_submodules(name):
-            found[module_name] = module
+        found.update(_with_submodules(name))
     return found
 
 
@@ -152,8 +148,6 @@ def _with_submodules(name: str) -> Iterator[tuple[str, types.ModuleType]]:
     try:
         module = importlib.import_module(name)
     except ImportError:  # of another platform, or left out when this interpreter was built
-        return
-    if not _is_of_the_library(module):
         return
     yield name, module
     for part in pkgutil.iter_modules(getattr(module, "__path__", ())):
@@ -163,20 +157,6 @@ def _with_submodules(name: str) -> Iterator[tuple[str, types.ModuleType]]:
             # `unittest.main` is a module, but whoever writes it gets the class of that name.
             if child_name.count(".") > name.count(".") + 1 or child is vars(module)[part.name]:
                 yield child_name, child
-
-
-def _is_of_the_library(module: types.ModuleType) -> bool:
-    """Tell a module of the library from a stranger of the same name found earlier on the path."""
-    file = getattr(module, "__file__", None)
-    if file is None:  # built in or frozen
-        return True
-    paths = sysconfig.get_paths()
-    homes = {Path(os.__file__).parent, Path(paths["stdlib"]), Path(paths["platstdlib"])}
-    strangers = {"site-packages", "dist-packages"}
-    return any(
-        Path(file).is_relative_to(home) and strangers.isdisjoint(Path(file).relative_to(home).parts)
-        for home in homes
-    )
 
 
 # --- which objects, under which name ---------------------------------------------------------
@@ -221,15 +201,13 @@ def _collect(modules: dict[str, types.ModuleType]) -> list[Entry]:
         for method_label, method in _methods(label, cls, classes):
             _keep_best(functions, _key(method.call), method_label, method)
 
+    entries += [_class_entry(label.id, cls) for label, cls in classes.values()]
     shadowed = _shadowed(functions)
-    for label, cls in classes.values():
-        doc = _own_doc(cls)
-        entries.append(_entry(label.id, "class", label.id + _signature_of_class(cls, doc), doc))
-    for label, function in functions.values():
-        if label.id in shadowed:
-            continue
-        doc = getattr(function.call, "__doc__", None)
-        entries.append(_entry(label.id, "function", label.id + _signature(function, doc), doc))
+    entries += [
+        _function_entry(label.id, function)
+        for label, function in functions.values()
+        if label.id not in shadowed
+    ]
     return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.id)
 
 
@@ -286,8 +264,9 @@ def _public_objects(module_name: str, module: types.ModuleType) -> Iterator[tupl
 
 def _is_listed_in_part(package: str, name: str, home: object) -> bool:
     """Tell what a package forgot to list, as that of Python 3.11 did with `asyncio.TaskGroup`."""
-    is_part = isinstance(home, str) and home.startswith(f"{package}.")
-    return is_part and name in getattr(sys.modules[home], "__all__", ())
+    if not isinstance(home, str) or not home.startswith(f"{package}."):
+        return False
+    return name in getattr(sys.modules[home], "__all__", ())
 
 
 def _is_private(module_name: object) -> bool:
@@ -360,6 +339,16 @@ def _key(call: object) -> int:
 # --- what is said about them -----------------------------------------------------------------
 
 
+def _class_entry(name: str, cls: type) -> Entry | None:
+    doc = _own_doc(cls)
+    return _entry(name, "class", name + _signature_of_class(cls, doc), doc)
+
+
+def _function_entry(name: str, function: _Function) -> Entry | None:
+    doc = getattr(function.call, "__doc__", None)
+    return _entry(name, "function", name + _signature(function, doc), doc)
+
+
 def _entry(name: str, kind: Kind, title: str, doc: object) -> Entry | None:
     """Return the entry, or None where the docstring says nothing but the name or signature."""
     if not isinstance(doc, str):
@@ -403,9 +392,7 @@ def _signature(function: _Function, doc: str | None) -> str:
         name = getattr(function.call, "__name__", "")
         return "" if doc is None else _signature_in(name, inspect.cleandoc(doc))
     parameters = [
-        parameter.replace(
-            annotation=inspect.Parameter.empty, default=_readable(parameter.default)
-        )
+        parameter.replace(annotation=inspect.Parameter.empty, default=_readable(parameter.default))
         for parameter in list(signature.parameters.values())[1 if function.takes_self else 0 :]
     ]
     return str(inspect.Signature(parameters))
@@ -418,10 +405,16 @@ class _Ellipsis:
 
 def _readable(default: object) -> object:
     """Return the default where it reads as in source, else dots: others differ by run or place."""
-    of_this_machine = (sys.prefix, sys.base_prefix, sysconfig.get_default_scheme())
-    if isinstance(default, str) and default.startswith(of_this_machine):
+    if isinstance(default, str) and default.startswith((sys.executable, sys.base_prefix)):
         return _Ellipsis()
     plain = (type(None), bool, int, float, str, bytes)
     if default is inspect.Parameter.empty or type(default) in plain or default == ():
         return default
     return _Ellipsis()
+
+
+if __name__ == "__main__":
+    # What `stdlib_entries` runs. Nothing that is imported may write between the lines.
+    with contextlib.redirect_stdout(io.StringIO()):
+        _rows = [asdict(entry) for entry in _collect(_modules())]
+    sys.stdout.write(json.dumps(_rows))
