@@ -15,8 +15,9 @@ interpreter that runs this is one entry::
         question.relevant                              # ("json.dumps",): ids of what answers it
 
 The questions lie beside this file in ``stdlib_questions.jsonl``, one JSON object a line. They were
-written by hand, before any search engine or model had seen them; Python 3.11 is their reference,
-so another version may lack an id or two.
+written by hand, before any search engine or model had seen them. Then the ten best of BM25 for each
+were read once, to add entries that answer it and had been missed. Python 3.11 is the reference;
+another version may lack an id or two.
 """
 
 from __future__ import annotations
