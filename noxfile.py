@@ -1,0 +1,126 @@
+"""What this repository can do, each in one command: ``python -m nox -s demo`` and so on.
+
+`tests` is all that has to pass; it runs the sessions it requires first. The sessions without an
+environment of their own share that of the session `environment`, so torch is installed once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10"
+nox.options.sessions = ["tests"]
+# pip finds a wheel of torch that lies on this machine, where uv would look at the index only.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+FRAMEWORKS = {
+    "langchain": "langchain-core==1.7.0",
+    "llama-index": "llama-index-core==0.14.0",
+    "haystack": "haystack-ai==3.0.0",
+}
+"""Each framework's extra, and the lowest version that pyproject.toml allows."""
+
+# Compiling all of torch and transformers takes longer than compiling what is imported, when it is.
+INSTALL = ("--no-compile", "--constraint", "constraints.txt")
+
+
+@nox.session(reuse_venv=True)
+def environment(session: nox.Session) -> None:
+    """Install what the sessions without an environment of their own need."""
+    session.install(*INSTALL, *groups("dev"), "--editable", f".[{','.join(FRAMEWORKS)},peft]")
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """Ask the three frameworks one question, compare their answers, and print nDCG@10.
+
+    Options go through: ``python -m nox -s demo -- --question "…" --folder ~/notes``.
+    """
+    session.install(*INSTALL, *groups("demo"), "--editable", f".[{','.join(FRAMEWORKS)}]")
+    session.run("python", "docs/examples/run_all.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def lint(session: nox.Session) -> None:
+    """Check style, format, and which module may import which."""
+    in_environment(session, "ruff", "check", ".")
+    in_environment(session, "ruff", "format", "--check", ".")
+    in_environment(session, "importlinter", "lint")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def typing(session: nox.Session) -> None:
+    """Check types, strictly."""
+    in_environment(session, "mypy")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build; a warning is an error."""
+    in_environment(
+        session, "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env",
+        "docs", "docs/_build/html",
+    )  # fmt: skip
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the source distribution and, from it, the wheel."""
+    session.install(*groups("build"))
+    for old in Path("dist").glob("qwen_retrieval-*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", "dist")
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("framework", list(FRAMEWORKS))
+def contract(session: nox.Session, framework: str) -> None:
+    """Install the wheel with one extra and try it with its newest, then its lowest framework."""
+    (wheel,) = Path("dist").glob("qwen_retrieval-*.whl")
+    session.install(*INSTALL, f"{wheel}[{framework}]")
+    session.run("python", "-m", "pip", "check")
+    # Before anything for the tests is there: what a user has who installed this extra only.
+    session.run("python", "tests/packaging/one_extra.py", framework)
+    session.install(*INSTALL, *groups("test", f"test-{framework}"))
+    check_contract(session, framework)
+    session.install(*INSTALL, *groups("test", f"test-{framework}"), FRAMEWORKS[framework])
+    session.run("python", "-m", "pip", "check")
+    check_contract(session, framework)
+
+
+@nox.session(venv_backend="none", requires=["lint", "typing", "docs", "contract", "environment"])
+def tests(session: nox.Session) -> None:
+    """Check all that has to pass: the sessions it requires, then every test."""
+    in_environment(session, "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def models(session: nox.Session) -> None:
+    """Compare the released models with published numbers; QWEN_RETRIEVAL_MODELS names a folder."""
+    if "QWEN_RETRIEVAL_MODELS" not in os.environ:
+        session.error("set QWEN_RETRIEVAL_MODELS to a folder that holds the released models.")
+    in_environment(session, "pytest", "-m", "model", *session.posargs)
+
+
+def groups(*names: str) -> tuple[str, ...]:
+    """Return the requirements of these dependency groups in pyproject.toml."""
+    return nox.project.dependency_groups(PYPROJECT, *names)
+
+
+def in_environment(session: nox.Session, module: str, *args: str) -> None:
+    """Run a module with the interpreter of the session `environment`."""
+    scripts = "Scripts" if sys.platform == "win32" else "bin"
+    python = Path(session.cache_dir).parent / "environment" / scripts / "python"
+    session.run(str(python), "-m", module, *args, external=True)
+
+
+def check_contract(session: nox.Session, framework: str) -> None:
+    """Run the contract suite and the framework's own tests against the installed wheel."""
+    folder = f"tests/integrations/{framework.replace('-', '_')}"
+    session.run("python", "-m", "pytest", "tests/contract", folder)
