@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
 from stdlib_entries import stdlib_entries
 
 QUESTION = "how do I find out which elements of a list are the most common ones"
@@ -132,10 +133,11 @@ def pieces(text: str) -> Iterator[tuple[int, str]]:
 
 def main(run: Run) -> None:
     """Read the options, run a framework's program, print its hits and its answer."""
-    options = _parser().parse_args()
-    settings = DemoSettings(
-        **{field.name: getattr(options, field.name) for field in fields(DemoSettings)}
-    )
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    add_options(parser)
+    parser.add_argument("--json", action="store_true", help="print for a program, not for people")
+    options = parser.parse_args()
+    settings = settings_of(options)
     started = time.perf_counter()
     hits, answer = run(settings)
     seconds = time.perf_counter() - started
@@ -147,11 +149,16 @@ def main(run: Run) -> None:
     table = Table("", "score", "entry", "text", title=title, title_justify="left")
     for place, hit in enumerate(hits, start=1):
         table.add_row(str(place), f"{hit.score:.6f}", escape(hit.id), escape(summary(hit.text)))
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print("[bold]Answer[/]", highlight=False)
     console.print(answer, markup=False, highlight=False)
     console.print(f"[dim]{seconds:.0f} s[/]", highlight=False)
+
+
+def terminal() -> Console:
+    """Return where to print: as wide as the terminal, or wide enough where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 110)
 
 
 def summary(text: str) -> str:
@@ -183,12 +190,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    program = sys.modules["__main__"].__doc__
-    parser = argparse.ArgumentParser(description=program)
-    add_options(parser)
-    parser.add_argument("--json", action="store_true", help="print for a program, not for people")
-    return parser
+def settings_of(options: argparse.Namespace) -> DemoSettings:
+    """Return the settings that the parsed options ask for."""
+    return DemoSettings(
+        **{field.name: getattr(options, field.name) for field in fields(DemoSettings)}
+    )
 
 
 def _text(path: Path) -> str | None:
