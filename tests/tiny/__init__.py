@@ -1,0 +1,1 @@
+"""Two small trained Qwen3 checkpoints, the scripts that make them, and the yardsticks for them."""
