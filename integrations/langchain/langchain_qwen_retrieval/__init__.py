@@ -1,7 +1,7 @@
 """Qwen3 embedding and reranking for LangChain, right by default."""
 
 try:
-    import langchain_core
+    import langchain_core  # noqa: F401 - asked for here, so that the error below comes first
 except ModuleNotFoundError as error:
     if error.name != "langchain_core":
         raise

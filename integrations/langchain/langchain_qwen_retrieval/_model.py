@@ -6,12 +6,15 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from langchain_core.load.serializable import Serializable
+from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, PrivateAttr, SecretStr
+
 from qwen_retrieval import Embedder, Reranker, RerankerSettings, open_reranker
 from qwen_retrieval.catalog import DEFAULT_RERANKER
+from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.settings import Backend, DType, ModelSettings, ScoreType, Source, TooLong
 
 S = TypeVar("S", bound=ModelSettings)
@@ -27,6 +30,7 @@ class QwenModel(Serializable):
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), frozen=True)
+    settings_type: ClassVar[type[ModelSettings]]
 
     model: str
     revision: str | None = None
@@ -47,10 +51,11 @@ class QwenModel(Serializable):
     _loaded: Any = PrivateAttr(default=None)
     _handle: Any = PrivateAttr(default=None)
 
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - pydantic checks them
-        """Take the fields as keywords; wrong ones raise here, before anything is loaded."""
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - checked just below
+        """Take the fields as keywords; the core's errors come before pydantic's."""
+        names = {field.name for field in fields(self.settings_type)}
+        self.settings_type(**{name: values[name] for name in names & values.keys()})
         super().__init__(**values)
-        self._check()
 
     @classmethod
     def from_loaded(cls, loaded: Any, /, **values: Any) -> Self:  # noqa: ANN401 - as above
@@ -94,10 +99,7 @@ class QwenModel(Serializable):
 
     async def aclose(self) -> None:
         """Do what `close` does."""
-        await self._model.aclose()
-
-    def _check(self) -> None:
-        _ = self.settings
+        await (await self._aopened()).aclose()
 
     def _from_fields(self, kind: type[S]) -> S:
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
@@ -110,10 +112,14 @@ class QwenModel(Serializable):
             handle: M = self._handle
             return handle
 
+    async def _aopened(self) -> Any:  # noqa: ANN401 - what `_model` is
+        # Opening imports numpy, which the event loop would notice.
+        return self._handle or await run_in_executor(None, lambda: self._model)
+
     def __copy__(self) -> Self:
         """Return an unopened copy, so that `model_copy` may give it other fields."""
         copied = super().__copy__()
-        copied._handle = None
+        copied._handle = None  # noqa: SLF001 - its own
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -121,13 +127,20 @@ class QwenModel(Serializable):
         return self.__copy__()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave the open model and the token out of pickles."""
+        """Leave the open model and the token out of pickles; a loaded one cannot be pickled."""
+        if self._loaded is not None:
+            raise SettingsError(
+                f"this {type(self).__name__} was made from a loaded model, which is not pickled;"
+                " save the model to a folder and give model=<folder>."
+            )
         unopened = self.model_copy(update={"token": None})
         return super(QwenModel, unopened).__getstate__()
 
 
 class QwenRerankerModel(QwenModel):
     """The fields of `qwen_retrieval.RerankerSettings`, and ``token``."""
+
+    settings_type = RerankerSettings
 
     model: str = DEFAULT_RERANKER
     instruction: str | None = None

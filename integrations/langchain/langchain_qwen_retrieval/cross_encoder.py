@@ -24,6 +24,6 @@ class QwenCrossEncoder(QwenRerankerModel, BaseCrossEncoder):
         self, text_pairs: list[tuple[str, str]], *, instruction: str | None = None
     ) -> list[float]:
         """Return what `score` returns, without blocking the event loop."""
-        found = await self._model.ascore(text_pairs, instruction=instruction)
-        scores: list[float] = found.tolist()
+        model = await self._aopened()
+        scores: list[float] = (await model.ascore(text_pairs, instruction=instruction)).tolist()
         return scores

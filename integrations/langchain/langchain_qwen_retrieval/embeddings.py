@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
+
+from langchain_qwen_retrieval._model import QwenModel
 from qwen_retrieval import Embedder, EmbedderSettings, open_embedder
 from qwen_retrieval.catalog import DEFAULT_EMBEDDER
 from qwen_retrieval.settings import PrefixedQuery, Ranges, VectorType
-
-from langchain_qwen_retrieval._model import QwenModel
 
 if TYPE_CHECKING:
     from qwen_retrieval.contract import Vectors
@@ -28,6 +28,8 @@ class QwenEmbeddings(QwenModel, Embeddings):
     Raises:
         SettingsError: a value is out of its range, with the range named.
     """
+
+    settings_type = EmbedderSettings
 
     model: str = DEFAULT_EMBEDDER
     query_instruction: str | None = None
@@ -62,13 +64,14 @@ class QwenEmbeddings(QwenModel, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return what `embed_documents` returns, without blocking the event loop."""
-        vectors = await self._model.aembed_documents(texts)
+        vectors = await (await self._aopened()).aembed_documents(texts)
         # A thousand wide vectors take long enough to become lists that the loop would notice.
         return await run_in_executor(None, self._lists, vectors)
 
     async def aembed_query(self, text: str, *, instruction: str | None = None) -> list[float]:
         """Return what `embed_query` returns, without blocking the event loop."""
-        return self._lists(await self._model.aembed_queries([text], instruction=instruction))[0]
+        model = await self._aopened()
+        return self._lists(await model.aembed_queries([text], instruction=instruction))[0]
 
     def _lists(self, vectors: Vectors) -> list[list[float]]:
         from qwen_retrieval.vectors import quantize  # noqa: PLC0415 - numpy is slow to import

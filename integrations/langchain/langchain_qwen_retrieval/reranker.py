@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda
-from qwen_retrieval.settings import check_threshold, check_top_n
 
 from langchain_qwen_retrieval._model import QwenRerankerModel
+from qwen_retrieval.settings import check_threshold, check_top_n
 
 if TYPE_CHECKING:
     from qwen_retrieval import Ranked
+
+    Traced: TypeAlias = RunnableLambda[dict[str, Any], list[Document]]
 
 
 class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
@@ -32,6 +34,12 @@ class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
     score_threshold: float | None = None
     metadata_fields: tuple[str, ...] = ()
 
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - checked just below
+        """Take the fields as keywords; the core's errors come before pydantic's."""
+        check_top_n(values.get("top_n"))
+        check_threshold(values.get("score_threshold"))
+        super().__init__(**values)
+
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
@@ -39,17 +47,14 @@ class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
 
         Callbacks see it as a run of its own, named after the class.
         """
-        run = RunnableLambda(self._compress, name=type(self).__name__)
-        found: list[Document] = run.invoke(
-            {"query": query, "documents": documents}, {"callbacks": callbacks}
-        )
-        return found
+        run: Traced = RunnableLambda(self._compress, name=type(self).__name__)
+        return run.invoke({"query": query, "documents": documents}, {"callbacks": callbacks})
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Return what `compress_documents` returns, without blocking the event loop."""
-        run = RunnableLambda(self._acompress, name=type(self).__name__)
+        run: Traced = RunnableLambda(self._acompress, name=type(self).__name__)
         return await run.ainvoke({"query": query, "documents": documents}, {"callbacks": callbacks})
 
     def rerank(
@@ -79,12 +84,8 @@ class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
     ) -> list[dict[str, Any]]:
         """Return what `rerank` returns, without blocking the event loop."""
         given = self._given(documents, top_n, score_threshold)
-        return _dicts(await self._model.arerank(query, instruction=instruction, **given))
-
-    def _check(self) -> None:
-        super()._check()
-        check_top_n(self.top_n)
-        check_threshold(self.score_threshold)
+        model = await self._aopened()
+        return _dicts(await model.arerank(query, instruction=instruction, **given))
 
     def _given(
         self, documents: Sequence[str | Document], top_n: int | None, threshold: float | None
