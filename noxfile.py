@@ -97,7 +97,7 @@ def contract(session: nox.Session, framework: str) -> None:
 @nox.session(venv_backend="none", requires=["lint", "typing", "docs", "contract", "environment"])
 def tests(session: nox.Session) -> None:
     """Check all that has to pass: the sessions it requires, then every test."""
-    in_environment(session, "pytest", *session.posargs)
+    in_environment(session, "pytest", *session.posargs, env={"QWEN_RETRIEVAL_REQUIRE": "all"})
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -113,14 +113,19 @@ def groups(*names: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, *names)
 
 
-def in_environment(session: nox.Session, module: str, *args: str) -> None:
+def in_environment(
+    session: nox.Session, module: str, *args: str, env: dict[str, str | None] | None = None
+) -> None:
     """Run a module with the interpreter of the session `environment`."""
     scripts = "Scripts" if sys.platform == "win32" else "bin"
     python = Path(session.cache_dir).parent / "environment" / scripts / "python"
-    session.run(str(python), "-m", module, *args, external=True)
+    session.run(str(python), "-m", module, *args, external=True, env=env)
 
 
 def check_contract(session: nox.Session, framework: str) -> None:
     """Run the contract suite and the framework's own tests against the installed wheel."""
     folder = f"tests/integrations/{framework.replace('-', '_')}"
-    session.run("python", "-m", "pytest", "tests/contract", folder)
+    session.run(
+        "python", "-m", "pytest", "tests/contract", folder,
+        env={"QWEN_RETRIEVAL_REQUIRE": framework},
+    )  # fmt: skip
