@@ -51,7 +51,7 @@ def lint(session: nox.Session) -> None:
     """Check style, format, and which module may import which."""
     in_environment(session, "ruff", "check", ".")
     in_environment(session, "ruff", "format", "--check", ".")
-    in_environment(session, "importlinter", "lint")
+    in_environment(session, "lint-imports")
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -64,7 +64,7 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation into docs/_build; a warning is an error."""
     in_environment(
-        session, "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env",
+        session, "sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env",
         "docs", "docs/_build/html",
     )  # fmt: skip
 
@@ -114,12 +114,12 @@ def groups(*names: str) -> tuple[str, ...]:
 
 
 def in_environment(
-    session: nox.Session, module: str, *args: str, env: dict[str, str | None] | None = None
+    session: nox.Session, program: str, *args: str, env: dict[str, str | None] | None = None
 ) -> None:
-    """Run a module with the interpreter of the session `environment`."""
+    """Run a program that the session `environment` installed."""
     scripts = "Scripts" if sys.platform == "win32" else "bin"
-    python = Path(session.cache_dir).parent / "environment" / scripts / "python"
-    session.run(str(python), "-m", module, *args, external=True, env=env)
+    path = Path(session.cache_dir).parent / "environment" / scripts / program
+    session.run(str(path), *args, external=True, env=env)
 
 
 def check_contract(session: nox.Session, framework: str) -> None:
