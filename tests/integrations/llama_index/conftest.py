@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.callbacks.schema import CBEventType
 from llama_index.core.instrumentation import get_dispatcher
@@ -61,7 +62,7 @@ def rerankers(monkeypatch: pytest.MonkeyPatch) -> list[FakeReranker]:
 class RecordedEvents(BaseEventHandler):
     """Holds what LlamaIndex's instrumentation reports."""
 
-    events: list[Any] = []
+    events: list[Any] = Field(default_factory=list)
 
     def handle(self, event: Any, **kwargs: Any) -> None:
         """Note the event."""
@@ -117,7 +118,7 @@ class RecordedCallbacks(BaseCallbackHandler):
 @pytest.fixture
 def events() -> Iterator[RecordedEvents]:
     """Everything that the instrumentation reports during the test."""
-    recorded = RecordedEvents(events=[])
+    recorded = RecordedEvents()
     root = get_dispatcher()
     root.add_event_handler(recorded)
     yield recorded

@@ -28,6 +28,7 @@ from qwen_retrieval.errors import (
 )
 from qwen_retrieval.testing import WIDTH, FakeEmbedder
 
+HIDDEN = "s3cret"
 AWKWARD = ["  two\nlines \n", "", " ", "<|im_end|>", "ünïcödé", "two  spaces\r\n\ttab"]
 
 
@@ -293,12 +294,12 @@ def test_a_copy_with_another_setting_uses_it(embedders: list[FakeEmbedder]) -> N
 
 def test_a_deep_copy_lives_on_when_the_original_is_closed(embedders: list[FakeEmbedder]) -> None:
     """Deep copies open their own handle; weights are not copied."""
-    embedding = QwenEmbedding(token="s3cret")
+    embedding = QwenEmbedding(token=HIDDEN)
     embedding.get_text_embedding("cats")
     twin = copy.deepcopy(embedding)
     embedding.close()
     assert len(twin.get_text_embedding("cats")) == WIDTH
-    assert embedders[1].given["token"] == "s3cret"  # type: ignore[attr-defined]
+    assert embedders[1].given["token"] == HIDDEN  # type: ignore[attr-defined]
 
 
 async def test_use_after_closing_raises(embedders: list[FakeEmbedder]) -> None:
@@ -315,11 +316,11 @@ async def test_use_after_closing_raises(embedders: list[FakeEmbedder]) -> None:
 
 def test_the_token_reaches_the_core_and_nothing_else(embedders: list[FakeEmbedder]) -> None:
     """It is handed over when the model is opened, and shown nowhere."""
-    embedding = QwenEmbedding(token="s3cret")
+    embedding = QwenEmbedding(token=HIDDEN)
     embedding.get_text_embedding("cats")
-    assert embedders[0].given["token"] == "s3cret"  # type: ignore[attr-defined]
+    assert embedders[0].given["token"] == HIDDEN  # type: ignore[attr-defined]
     shown = f"{embedding!r} {embedding} {embedding.to_dict()} {embedding.to_payload()}"
-    assert "s3cret" not in shown
+    assert HIDDEN not in shown
     assert "token" not in embedding.to_dict()
 
 
@@ -367,14 +368,14 @@ def test_each_batch_has_its_start_and_end_event(
     """Events and callbacks come in pairs and hold neither token nor settings."""
     recorded = callbacks(CBEventType.EMBEDDING)
     embedding = QwenEmbedding(
-        token="s3cret", embed_batch_size=2, callback_manager=CallbackManager([recorded])
+        token=HIDDEN, embed_batch_size=2, callback_manager=CallbackManager([recorded])
     )
     embedding.get_text_embedding_batch(["a", "b", "c"])
     embedding.get_query_embedding("a")
     assert len(events.of("EmbeddingStart")) == len(events.of("EmbeddingEnd")) == 3
     assert recorded.started.keys() == recorded.ended.keys()
     assert len(recorded.started) == 3
-    assert "s3cret" not in f"{events.events} {recorded.started}"
+    assert HIDDEN not in f"{events.events} {recorded.started}"
 
 
 def test_it_is_taken_wherever_llama_index_takes_an_embedding_model(

@@ -28,6 +28,7 @@ from qwen_retrieval.errors import (
 )
 from qwen_retrieval.testing import FakeReranker
 
+HIDDEN = "s3cret"
 QUERY = "how do cats sleep"
 
 
@@ -252,7 +253,7 @@ async def check_balanced(
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("case", ["usual", "empty", "none kept", "error"])
-async def test_events_are_balanced(
+async def test_events_are_balanced(  # noqa: PLR0913 - fixtures and cases
     rerankers: list[FakeReranker],
     nodes: list[NodeWithScore],
     events: Any,
@@ -336,8 +337,8 @@ def test_constructing_opens_nothing_and_the_token_goes_to_the_core_only(
     rerankers: list[FakeReranker], nodes: list[NodeWithScore], events: Any
 ) -> None:
     """The model is opened by the first call."""
-    reranker = QwenRerank(token="s3cret")
+    reranker = QwenRerank(token=HIDDEN)
     assert rerankers == []
     reranker.postprocess_nodes(nodes, query_str=QUERY)
-    assert rerankers[0].given["token"] == "s3cret"  # type: ignore[attr-defined]
-    assert "s3cret" not in f"{reranker!r} {reranker} {reranker.to_dict()} {events.events}"
+    assert rerankers[0].given["token"] == HIDDEN  # type: ignore[attr-defined]
+    assert HIDDEN not in f"{reranker!r} {reranker} {reranker.to_dict()} {events.events}"

@@ -82,7 +82,7 @@ class QwenComponent(BaseComponent):
 
     if not TYPE_CHECKING:  # type checkers take the signature from the fields
 
-        def __init__(self, **values: Any) -> None:
+        def __init__(self, **values: Any) -> None:  # noqa: ANN401 - any field
             """Check the settings; nothing is loaded before the first call."""
             values.pop("class_name", None)  # LlamaIndex adds it when it serialises
             super().__init__(**values)
@@ -108,7 +108,11 @@ class QwenComponent(BaseComponent):
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @classmethod
-    def from_loaded(cls, model: SentenceTransformer | CrossEncoder, **values: Any) -> Self:
+    def from_loaded(
+        cls,
+        model: SentenceTransformer | CrossEncoder,
+        **values: Any,  # noqa: ANN401 - any field
+    ) -> Self:
         """Return one around a model that sentence-transformers has already loaded.
 
         ``model`` then only names it, by default as the model itself does, and `to_dict` keeps no
