@@ -19,9 +19,7 @@ def texts_of(
         NotTextError: `documents` is no list of documents, or one has neither content nor one of the
             fields: an image without a caption, say.
     """
-    if isinstance(meta_fields, str):
-        raise NotTextError(f"meta_fields_to_embed is {meta_fields!r}; give a list: [...].")
-    if isinstance(documents, str | Document):
+    if not isinstance(documents, list | tuple):
         raise NotTextError(
             f"documents is one {type(documents).__name__}; give a list of haystack Documents"
             " (QwenTextEmbedder takes a string)."
@@ -29,6 +27,12 @@ def texts_of(
     return [
         _text(document, place, meta_fields, separator) for place, document in enumerate(documents)
     ]
+
+
+def check_fields(meta_fields: Sequence[str] | None) -> None:
+    """Refuse one name in place of a list, whose letters would be looked up one by one."""
+    if isinstance(meta_fields, str):
+        raise NotTextError(f"meta_fields_to_embed is {meta_fields!r}; give a list of such names.")
 
 
 def _text(document: Document, place: int, meta_fields: Sequence[str] | None, separator: str) -> str:

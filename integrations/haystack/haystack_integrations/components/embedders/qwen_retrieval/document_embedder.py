@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from haystack import Document, component
 
-from haystack_integrations.common.qwen_retrieval.documents import texts_of
+from haystack_integrations.common.qwen_retrieval.documents import check_fields, texts_of
 
 from .base import EmbedderComponent
 
@@ -30,6 +30,11 @@ class QwenDocumentEmbedder(EmbedderComponent):
 
     meta_fields_to_embed: list[str] | None = None
     embedding_separator: str = "\n"
+
+    def __post_init__(self) -> None:
+        """Refuse wrong settings; nothing is loaded."""
+        check_fields(self.meta_fields_to_embed)
+        EmbedderComponent.__post_init__(self)
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:

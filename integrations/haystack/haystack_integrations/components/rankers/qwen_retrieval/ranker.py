@@ -7,7 +7,7 @@ from typing import Any
 from haystack import Document, component
 
 from haystack_integrations.common.qwen_retrieval.base import ModelComponent
-from haystack_integrations.common.qwen_retrieval.documents import texts_of
+from haystack_integrations.common.qwen_retrieval.documents import check_fields, texts_of
 from qwen_retrieval import Ranked, Reranker, RerankerSettings, open_reranker
 from qwen_retrieval.catalog import DEFAULT_RERANKER
 from qwen_retrieval.settings import ScoreType, check_threshold, check_top_n
@@ -46,6 +46,7 @@ class QwenRanker(ModelComponent[RerankerSettings, Reranker]):
         """Refuse wrong settings; nothing is loaded."""
         check_top_n(self.top_k, "top_k")
         check_threshold(self.score_threshold)
+        check_fields(self.meta_fields_to_embed)
         if self.scale_score is not None:
             self.score_type = _score_type(scale_score=self.scale_score)
         ModelComponent.__post_init__(self)
