@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from langchain_qwen_retrieval import QwenEmbeddings
+from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.errors import ClosedError, NotTextError, PrefixedQueryError
-from qwen_retrieval.prompts import DEFAULT_INSTRUCTION
 from qwen_retrieval.testing import FakeEmbedder
 from qwen_retrieval.vectors import calibrate, quantize
 

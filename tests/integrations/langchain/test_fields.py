@@ -159,5 +159,5 @@ def test_objects_are_what_langchain_takes() -> None:
 
 def test_the_token_is_taken_as_a_string_or_a_secret() -> None:
     """Either is kept as a secret."""
-    assert QwenEmbeddings(token="hf_x").token == SecretStr("hf_x")
-    assert QwenEmbeddings(token=SecretStr("hf_x")).token == SecretStr("hf_x")
+    for token in ("hf_x", SecretStr("hf_x")):
+        assert QwenEmbeddings(token=token).token == SecretStr("hf_x")

@@ -89,7 +89,12 @@ async def test_top_n_limits_the_documents(top_n: int | None, count: int) -> None
 async def test_a_call_may_have_its_own_top_n() -> None:
     """Zero is a number like any other."""
     reranker = QwenReranker(top_n=3)
-    assert [len(reranker.rerank(DOCUMENTS, QUERY, top_n=n)) for n in (None, 0, 1, 4)] == [3, 0, 1, 4]
+    assert [len(reranker.rerank(DOCUMENTS, QUERY, top_n=n)) for n in (None, 0, 1, 4)] == [
+        3,
+        0,
+        1,
+        4,
+    ]
     assert [len(await reranker.arerank(DOCUMENTS, QUERY, top_n=n)) for n in (None, 0)] == [3, 0]
     with pytest.raises(SettingsError, match="top_n is -1"):
         reranker.rerank(DOCUMENTS, QUERY, top_n=-1)

@@ -28,30 +28,38 @@ class Recorder(BaseCallbackHandler):
         self.outputs: list[Any] = []
 
     def begin(self, run_id: UUID, parent: UUID | None, name: str) -> None:
+        """Note that a run begins, below its parent."""
         self.names[run_id] = name
         self.events.append(("begin", name, self.names[parent]))
 
     def end(self, run_id: UUID, how: str = "end") -> None:
+        """Note how a run ends."""
         self.events.append((how, self.names[run_id], ""))
 
     def on_retriever_start(self, serialized: Any, query: str, **kwargs: Any) -> None:
+        """Note it."""
         self.begin(kwargs["run_id"], kwargs["parent_run_id"], kwargs["name"])
 
     def on_retriever_end(self, documents: Any, **kwargs: Any) -> None:
+        """Note it."""
         self.end(kwargs["run_id"])
 
     def on_retriever_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Note it."""
         self.end(kwargs["run_id"], type(error).__name__)
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+        """Note it, and what the run is given."""
         self.inputs.append(inputs)
         self.begin(kwargs["run_id"], kwargs["parent_run_id"], kwargs["name"])
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
+        """Note it, and what the run gives."""
         self.outputs.append(outputs)
         self.end(kwargs["run_id"])
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Note it."""
         self.end(kwargs["run_id"], type(error).__name__)
 
 
@@ -102,7 +110,9 @@ async def test_a_failing_reranker_ends_its_run_with_the_error() -> None:
         config: Any = {"callbacks": [recorder]}
         two_stages = retriever(reranker)
         with pytest.raises(ClosedError):
-            await two_stages.ainvoke("cat", config) if is_async else two_stages.invoke("cat", config)
+            await two_stages.ainvoke("cat", config) if is_async else two_stages.invoke(
+                "cat", config
+            )
         assert recorder.events[3:] == [
             ("begin", "QwenReranker", OUTER),
             ("ClosedError", "QwenReranker", ""),
@@ -129,7 +139,9 @@ async def test_events_stream_from_the_reranker() -> None:
 
 async def test_the_reranker_works_in_a_pipeline_of_compressors() -> None:
     """Another compressor may come before or after it."""
-    pipeline = DocumentCompressorPipeline(transformers=[QwenReranker(top_n=2), QwenReranker(top_n=1)])
+    pipeline = DocumentCompressorPipeline(
+        transformers=[QwenReranker(top_n=2), QwenReranker(top_n=1)]
+    )
     documents = [Document("a dog"), Document("a black cat"), Document("a cat")]
     [first] = pipeline.compress_documents(documents, "black cat")
     [second] = await pipeline.acompress_documents(documents, "black cat")
