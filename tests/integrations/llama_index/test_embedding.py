@@ -388,3 +388,32 @@ def test_it_is_taken_wherever_llama_index_takes_an_embedding_model(
     splitter = SemanticSplitterNodeParser(embed_model=embedding)
     text = "Cats sleep. Cats sleep a lot. Rivers run to the sea. Rivers are long."
     assert splitter.get_nodes_from_documents([Document(text=text)])
+
+
+async def test_each_call_is_one_span(embedders: list[FakeEmbedder]) -> None:
+    """Tracing counts a query once, with and without a cache."""
+    from llama_index.core.instrumentation import get_dispatcher
+    from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+
+    spans, root = SimpleSpanHandler(), get_dispatcher()
+    root.add_span_handler(spans)
+    for cache in (None, SimpleKVStore()):
+        embedding = QwenEmbedding(embeddings_cache=cache)
+        embedding.get_query_embedding("cats")
+        await embedding.aget_query_embedding("cats")
+    root.span_handlers.remove(spans)
+    calls = [span.id_.split("-")[0].split(".")[-1] for span in spans.completed_spans]
+    assert calls.count("get_query_embedding") == calls.count("aget_query_embedding") == 2
+
+
+def test_the_core_is_opened_with_all_settings(embedders: list[FakeEmbedder]) -> None:
+    """Every field arrives there, not only those that the tests here look at."""
+    embedding = QwenEmbedding(
+        max_length=77, batch_tokens=99, device="cpu", dtype="float16", document_prompt="passage: "
+    )
+    embedding.get_text_embedding("cats")
+    assert embedders[0].settings == embedding.settings
+    assert embedders[0].settings == EmbedderSettings(
+        max_length=77, batch_tokens=99, device="cpu", dtype="float16", document_prompt="passage: "
+    )
+    assert embedders[0].seen == ["passage: cats"]
