@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from threading import Event
+from dataclasses import dataclass, field
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -55,9 +56,10 @@ def plan(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[lis
     return batches
 
 
-def run(
+def run(  # noqa: PLR0913 - the whole of a call's work
     batches: Sequence[list[int]],
     items: Sequence[Any],
+    lengths: Sequence[int],
     replicas: Sequence[Replica],
     *,
     progress_bar: bool,
@@ -71,23 +73,26 @@ def run(
     Args:
         batches: places, from `plan`.
         items: prepared sequences.
+        lengths: tokens of each sequence.
         replicas: at least one.
         progress_bar: over the sequences.
         stop: when set, the work ends before the next batch.
     """
     queue = deque(batches)
-    results: list[Result] = [np.empty(0, np.float32)] * len(items)
+    call = _Call(items, lengths, stop)
     with _progress(len(items), shown=progress_bar) as bar:
 
         def work(replica: Replica) -> None:
-            while queue and not (stop is not None and stop.is_set()):
+            while not call.stopped:
                 try:
                     batch = queue.popleft()
-                except IndexError:  # another replica took the last one
+                except IndexError:
                     return
-                rows = _compute(replica, [items[place] for place in batch])
-                for place, row in zip(batch, rows, strict=True):
-                    results[place] = row
+                try:
+                    call.compute(replica, batch)
+                except BaseException:
+                    queue.clear()  # the other replicas need not go on for a call that has failed
+                    raise
                 if bar is not None:
                     bar.update(len(batch))
 
@@ -97,25 +102,68 @@ def run(
             with ThreadPoolExecutor(len(replicas)) as pool:
                 for done in [pool.submit(work, replica) for replica in replicas]:
                     done.result()
-    return results
+    return call.results
 
 
-def _compute(replica: Replica, items: Sequence[Any]) -> list[Result]:
-    """Return one result an item; when memory ends, halve the batch and go on."""
-    try:
-        with replica.turnstile:
-            return list(replica.compute(items))
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error) or len(items) == 1:
-            raise
-    half = len(items) // 2
-    warnings.warn(
-        f"memory ran out over a batch of {len(items)} sequences; going on with {half}. Lower"
-        " batch_size or batch_tokens to avoid the attempt.",
-        MemoryWarning,
-        stacklevel=2,
-    )
-    return _compute(replica, items[:half]) + _compute(replica, items[half:])
+@dataclass
+class _Call:
+    """The state of one call: its results, and how much memory has turned out to hold."""
+
+    items: Sequence[Any]
+    lengths: Sequence[int]
+    stop: Event | None
+    results: list[Result] = field(init=False)
+    most: int | None = None
+    guard: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.results = [np.empty(0, np.float32)] * len(self.items)
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop is not None and self.stop.is_set()
+
+    def compute(self, replica: Replica, batch: list[int]) -> None:
+        """Fill in a batch's results; when memory ends, halve this batch and all that are as big."""
+        width = max(self.lengths[place] for place in batch)
+        alone = len(batch) == 1
+        if alone or self.most is None or len(batch) * width <= self.most:
+            try:
+                with replica.turnstile:
+                    if self.stopped:  # while it waited its turn
+                        return
+                    rows = replica.compute([self.items[place] for place in batch])
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if alone:
+                    error.add_note(
+                        f"Memory does not hold a single sequence of {width} tokens: lower"
+                        " max_length, or take a smaller model or dtype."
+                    )
+                    raise
+            else:
+                for place, row in zip(batch, rows, strict=True):
+                    self.results[place] = row
+                return
+            self._ran_out(len(batch), width)
+        half = (len(batch) + 1) // 2
+        self.compute(replica, batch[:half])
+        self.compute(replica, batch[half:])
+
+    def _ran_out(self, sequences: int, width: int) -> None:
+        most = (sequences + 1) // 2 * width
+        with self.guard:
+            first = self.most is None
+            self.most = most if self.most is None else min(self.most, most)
+        if first:
+            warnings.warn(
+                f"memory ran out over {sequences} sequences of up to {width} tokens; this call goes"
+                f" on in smaller batches. Lower batch_size or batch_tokens (to {most}, say) to"
+                " avoid the attempt.",
+                MemoryWarning,
+                stacklevel=2,
+            )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -130,5 +178,3 @@ def _progress(total: int, *, shown: bool) -> Any:  # noqa: ANN401 - tqdm is unty
     from tqdm.auto import tqdm  # noqa: PLC0415 - only where a bar is shown
 
     return tqdm(total=total, unit="seq", desc="Qwen3")
-
-

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from qwen_retrieval.errors import ClosedError, SettingsError, TooLongError, TruncationWarning
 from qwen_retrieval.local.batching import Replica, plan, run
+from qwen_retrieval.local.threads import in_thread
 from qwen_retrieval.local.weights import Shelf
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Handle(Generic[S, R]):
             self._loaded = None
 
     async def aclose(self) -> None:
-        """Do what `close` does."""
-        self.close()
+        """Do what `close` does, in a worker thread: it waits while the model is being loaded."""
+        await in_thread(lambda stop: self.close())  # noqa: ARG005 - nothing to leave off
 
     def __reduce__(self) -> tuple[type, tuple[S]]:
         """Pickle the settings alone: neither token nor weights travel."""
@@ -113,7 +114,9 @@ class Handle(Generic[S, R]):
     ) -> list[Result]:
         settings = self.settings
         batches = plan(lengths, settings.batch_size, settings.batch_tokens)
-        return run(batches, items, replicas, progress_bar=settings.progress_bar, stop=stop)
+        return run(
+            batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop
+        )
 
     def _report_cut(self, cut: Sequence[int], total: int, limit: int) -> None:
         """Warn once of texts that are too long, or refuse them if the settings say so."""
