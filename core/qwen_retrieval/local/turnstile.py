@@ -27,10 +27,24 @@ class Turnstile:
             ticket = Lock()
             ticket.acquire()
             self._waiting.append(ticket)
-        ticket.acquire()  # until the thread before hands over
+        try:
+            ticket.acquire()  # until the thread before hands over
+        except BaseException:  # Ctrl-C: nobody may hand over to a thread that has left
+            self._leave(ticket)
+            raise
         return self
 
+    def _leave(self, ticket: Lock) -> None:
+        with self._guard:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                return
+        self._hand_over()  # it was this thread's turn already
+
     def __exit__(self, *_: object) -> None:
+        self._hand_over()
+
+    def _hand_over(self) -> None:
         with self._guard:
             if self._waiting:
                 self._waiting.popleft().release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, RLock
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -21,7 +21,8 @@ class Shelf(Generic[R]):
     """Holds the replicas of each key as long as somebody has acquired them."""
 
     def __init__(self) -> None:
-        self._guard = Lock()
+        # Reentrant: the collector may run here and give up a handle that nobody closed.
+        self._guard = RLock()
         self._shared: dict[object, _Shared[R]] = {}
 
     def acquire(self, key: object, load: Callable[[], list[R]]) -> list[R]:
