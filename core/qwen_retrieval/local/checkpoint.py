@@ -30,6 +30,8 @@ class Checkpoint:
         config: config.json.
         modules: class names of modules.json, in order; empty where there is no such file.
         adapter: folder or id of a LoRA adapter whose base `path` is.
+        base: folder or id of the base model, where `path` itself is an adapter that
+            sentence-transformers saved with its modules.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Checkpoint:
     config: dict[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     adapter: str | None = None
+    base: str | None = None
 
     @property
     def is_qwen3(self) -> bool:
@@ -56,19 +59,22 @@ def read_checkpoint(settings: ModelSettings, token: str | None) -> Checkpoint:
         ModelNotFoundError: no such folder or repository, or out of reach.
         ModelFilesError: a file is missing, truncated or corrupt.
     """
-    path = _locate(settings)
+    path = _locate(settings, token)
     files = _Files(path, settings.revision, settings.local_files_only, token)
     adapter = files.json("adapter_config.json")
     modules = tuple(str(m["type"]).rsplit(".", 1)[-1] for m in files.json("modules.json") or [])
     config = files.json("config.json")
-    if adapter is not None and not modules:
-        base = str(adapter.get("base_model_name_or_path", ""))
+    if adapter is not None:
+        base = str(adapter.get("base_model_name_or_path") or "")
         if not base:
             raise ModelFilesError(f"{path} is a LoRA folder that names no base model; add"
                                   " base_model_name_or_path to its adapter_config.json.")  # fmt: skip
         below = _Files(base, None, settings.local_files_only, token)
+        config = below.json("config.json") or {}
+        if modules:
+            return Checkpoint(settings.model, path, config, modules, base=base)
         modules = tuple(str(m["type"]).rsplit(".", 1)[-1] for m in below.json("modules.json") or [])
-        return Checkpoint(settings.model, base, below.json("config.json") or {}, modules, path)
+        return Checkpoint(settings.model, base, config, modules, adapter=path)
     if config is None and not modules:
         raise ModelFilesError(
             f"{path} has no config.json, so it is no model; give the folder that holds"
@@ -243,7 +249,7 @@ class _Files:
         return isinstance(found, str)
 
 
-def _locate(settings: ModelSettings) -> str:
+def _locate(settings: ModelSettings, token: str | None) -> str:
     """Return a folder or hub id for the model; ModelScope models are downloaded to a folder."""
     model = settings.model
     folder = Path(model).expanduser()
@@ -259,10 +265,15 @@ def _locate(settings: ModelSettings) -> str:
         raise ImportError(
             "models from ModelScope need it installed: pip install 'qwen-retrieval[modelscope]'"
         ) from error
+    # Older releases know no `token`, so it is passed only if there is one.
+    access = {} if token is None else {"token": token}
     try:
         return str(
             snapshot_download(
-                model, revision=settings.revision, local_files_only=settings.local_files_only
+                model,
+                revision=settings.revision,
+                local_files_only=settings.local_files_only,
+                **access,
             )
         )
     except Exception as error:  # modelscope raises plain exceptions of many kinds

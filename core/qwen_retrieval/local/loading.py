@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError
@@ -45,7 +46,7 @@ def load_sentence_transformer(
     """Return the embedding model on the device."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
 
-    with _named_errors(checkpoint.name), _quiet(settings):
+    with _one_at_a_time, _named_errors(checkpoint.name), _quiet(settings):
         model = SentenceTransformer(
             checkpoint.path, **_options(checkpoint, settings, device, token)
         )
@@ -59,7 +60,7 @@ def load_cross_encoder(
     """Return the reranking model on the device."""
     from sentence_transformers import CrossEncoder  # noqa: PLC0415 - takes seconds
 
-    with _named_errors(checkpoint.name), _quiet(settings):
+    with _one_at_a_time, _named_errors(checkpoint.name), _quiet(settings):
         model = CrossEncoder(checkpoint.path, **_options(checkpoint, settings, device, token))
         _finish(model, checkpoint, settings)
     return model
@@ -90,10 +91,25 @@ def _finish(
     model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint, settings: ModelSettings
 ) -> None:
     if checkpoint.adapter is not None:
-        model.load_adapter(checkpoint.adapter)
+        _load_adapter(model, checkpoint)
     if checkpoint.is_qwen3 and settings.safetensors_only and settings.backend == "torch":
         _check_complete(model, checkpoint, settings)
     model.eval()
+
+
+def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:
+    """Put the adapter on its base, or refuse one whose weights find no place there."""
+    info = model.load_adapter(checkpoint.adapter)  # type: ignore[func-returns-value] # it does
+    stray = [
+        *getattr(info, "missing_keys", ()),
+        *getattr(info, "unexpected_keys", ()),
+    ]
+    if stray:
+        raise ModelFilesError(
+            f"the adapter {checkpoint.adapter} does not fit its base {checkpoint.path}: {len(stray)}"
+            f" weights have no counterpart ({min(stray)}, …), and the base would answer unchanged;"
+            " was it trained on this model?"
+        )
 
 
 def _check_complete(
@@ -103,10 +119,11 @@ def _check_complete(
     inner = model.transformers_model
     if inner is None:
         return
-    revision = settings.revision if checkpoint.adapter is None else None
+    whole = checkpoint.adapter is None and checkpoint.base is None
+    weights = checkpoint.path if checkpoint.base is None else checkpoint.base
     names = {
         name.removeprefix("model.")
-        for path in weight_files(checkpoint.path, revision)
+        for path in weight_files(weights, settings.revision if whole else None)
         for name in tensor_names(path)
     }
     if not names:
@@ -126,6 +143,11 @@ def _check_complete(
         )
 
 
+# While it builds a model, transformers replaces torch's default dtype and initialisers for the
+# whole process; two models built at once would see each other's and leave them replaced.
+_one_at_a_time = Lock()
+
+
 @contextmanager
 def _quiet(settings: ModelSettings) -> Iterator[None]:
     """Keep transformers' bar over the weights' tensors away unless bars are asked for."""
@@ -143,15 +165,16 @@ def _quiet(settings: ModelSettings) -> Iterator[None]:
 
 @contextmanager
 def _named_errors(name: str) -> Iterator[None]:
+    import torch  # noqa: PLC0415 - loaded with the first model
     from safetensors import SafetensorError  # noqa: PLC0415 - comes with transformers
 
     try:
         yield
-    except (QwenRetrievalError, ImportError):
+    except (QwenRetrievalError, ImportError, torch.OutOfMemoryError):
         raise
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelFilesError(
             f"{name} cannot be loaded ({type(error).__name__}: {reason:.300}); download it again,"
-            " or check that all of its files are there."
+            " or check that all of its files are there and that the settings suit it."
         ) from error
