@@ -118,7 +118,7 @@ def _check_room(  # noqa: PLR0913 - one caller, all of it its own state
     for place, ids in zip(cut, encode([heads[pairs[p][0]][:-1] for p in cut]), strict=True):
         if len(ids) >= room:
             raise TooLongError(
-                f"the query of pair {place} takes {len(ids)} tokens with its instruction, and only"
-                f" {room} of max_length={max_length} are left beside the template, so there is no"
-                " room for a document; shorten the query or raise max_length."
+                f"the query {pairs[place][0]!r:.60} takes {len(ids)} tokens with its instruction,"
+                f" and only {room} of max_length={max_length} are left beside the template, so"
+                " there is no room for a document; shorten the query or raise max_length."
             )

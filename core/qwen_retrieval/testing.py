@@ -65,10 +65,10 @@ class FakeEmbedder:
         if settings.prefixed_query == "refuse":
             prompts.check_not_prefixed(queries)
         chosen = settings.query_instruction if instruction is None else instruction
-        chosen = prompts.DEFAULT_INSTRUCTION if chosen is None else chosen
-        return self._vectors(
-            [q if prompts.is_prefixed(q) else prompts.query_text(q, chosen) for q in queries]
-        )
+        prefix = prompts.query_text("", prompts.DEFAULT_INSTRUCTION if chosen is None else chosen)
+        if settings.query_prompt is not None and instruction is None:
+            prefix = settings.query_prompt
+        return self._vectors([q if prompts.is_prefixed(q) else prefix + q for q in queries])
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return vectors of the documents."""

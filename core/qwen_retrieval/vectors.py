@@ -33,12 +33,13 @@ def cut_and_normalize(vectors: Vectors, dimensions: int, *, normalize: bool) -> 
     if not normalize:
         return cut
     norms = np.linalg.norm(cut.astype(np.float64), axis=1, keepdims=True)
-    return (cut / np.where(norms == 0, 1, norms)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinity over infinity: `check_finite` names the text
+        return (cut / np.where(norms == 0, 1, norms)).astype(np.float32)
 
 
 def check_finite(values: Vectors, name: str) -> None:
     """Raise `NonFiniteError` naming the first input whose vector or score is NaN or infinite."""
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if not finite.all():
         place = int(np.argmin(finite))
         raise NonFiniteError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import MIN_DIMENSIONS, RELEASED
+from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.checkpoint import read_checkpoint, require_embedder
 from qwen_retrieval.local.encoders import EmbedderReplica, embedder_replica
 from qwen_retrieval.local.handle import Handle
@@ -17,7 +18,7 @@ from qwen_retrieval.local.loading import devices, load_sentence_transformer
 from qwen_retrieval.local.threads import in_thread
 from qwen_retrieval.local.weights import Shelf
 from qwen_retrieval.settings import EmbedderSettings, check_dimensions
-from qwen_retrieval.texts import check_texts, unique
+from qwen_retrieval.texts import check_text, check_texts, unique
 from qwen_retrieval.vectors import check_finite, cut_and_normalize
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     def load(self) -> list[EmbedderReplica]:
         """Return one replica for each device."""
         if self._loaded is not None:
-            return [embedder_replica(self._loaded, self.settings.model)]
+            return [embedder_replica(_checked(self._loaded), self.settings.model)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_embedder(checkpoint)
         return [
@@ -89,9 +90,13 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
         settings = self.settings
         if settings.prefixed_query == "refuse":
             prompts.check_not_prefixed(queries)
+        if instruction is not None:
+            check_text(instruction, "instruction")
         replicas = self.replicas()
         chosen = settings.query_instruction if instruction is None else instruction
-        prefix = replicas[0].query_prefix(chosen, settings.query_prompt)
+        # An instruction for this call also replaces a prompt from the settings.
+        prompt = settings.query_prompt if instruction is None else None
+        prefix = replicas[0].query_prefix(chosen, prompt)
         finished = [query if prompts.is_prefixed(query) else prefix + query for query in queries]
         return self._embed(finished, replicas, prefix, stop)
 
@@ -129,3 +134,14 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
         least = min(MIN_DIMENSIONS, full) if replica.is_qwen3 else 1
         check_dimensions(asked, least, full, self.settings.model)
         return asked
+
+
+def _checked(loaded: object) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
+
+    if not isinstance(loaded, SentenceTransformer):
+        raise WrongModelError(
+            f"the loaded model is a {type(loaded).__name__}; an embedder needs a"
+            " sentence_transformers.SentenceTransformer."
+        )
+    return loaded

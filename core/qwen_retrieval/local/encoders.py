@@ -151,7 +151,9 @@ class AnyEmbedder(_SentenceTransformerReplica):
                 f" instruction {instruction!r:.60} would be ignored; give query_prompt, the exact"
                 " text to put before queries."
             )
-        return prompt if prompt is not None else self._model.prompts.get("query") or ""
+        if prompt is not None:
+            return prompt
+        return "" if instruction == "" else self._model.prompts.get("query") or ""
 
     def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
         """Return the texts with their lengths; the model's own tokenizer cuts them at the limit."""

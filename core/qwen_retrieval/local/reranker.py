@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwen_retrieval.catalog import RERANKER_MAX_LENGTH
+from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.checkpoint import read_checkpoint, require_reranker
 from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_cross_encoder
@@ -55,7 +56,7 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
 
     def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Vectors:
         """Return float32 scores of shape (n,) for (query, document) pairs, in the order given."""
-        return self._score(check_pairs(pairs), instruction)
+        return self._score_pairs(pairs, instruction)
 
     async def arerank(
         self,
@@ -73,12 +74,12 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
 
     async def ascore(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Vectors:
         """Return what `score` returns, without blocking the event loop."""
-        return await in_thread(self._score, check_pairs(pairs), instruction)
+        return await in_thread(self._score_pairs, pairs, instruction)
 
     def load(self) -> list[RerankerReplica]:
         """Return one replica for each device."""
         if self._loaded is not None:
-            return [RerankerReplica(self._loaded, self.settings.model)]
+            return [RerankerReplica(_checked(self._loaded), self.settings.model)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_reranker(checkpoint)
         return [
@@ -106,6 +107,11 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
             pairs = []
         return rank(self._score(pairs, instruction, stop), top_n, score_threshold)
 
+    def _score_pairs(
+        self, pairs: Sequence[Pair], instruction: str | None, stop: Event | None = None
+    ) -> Vectors:
+        return self._score(check_pairs(pairs), instruction, stop)
+
     def _score(
         self, pairs: list[Pair], instruction: str | None, stop: Event | None = None
     ) -> Vectors:
@@ -127,4 +133,16 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
         check_finite(logits, "the score of pair")
         if self.settings.score_type == "logit":
             return logits
-        return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+        # 1 / (1 + exp(−x)) without overflow for very negative logits.
+        return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
+
+
+def _checked(loaded: object) -> CrossEncoder:
+    from sentence_transformers import CrossEncoder  # noqa: PLC0415 - takes seconds
+
+    if not isinstance(loaded, CrossEncoder):
+        raise WrongModelError(
+            f"the loaded model is a {type(loaded).__name__}; a reranker needs a"
+            " sentence_transformers.CrossEncoder."
+        )
+    return loaded

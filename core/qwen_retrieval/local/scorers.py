@@ -31,6 +31,13 @@ class RerankerReplica:
         inner, tokenizer = model.transformers_model, model.tokenizer
         if inner is None or getattr(inner.config, "model_type", None) != "qwen3":
             raise WrongModelError(f"{name} is no Qwen3 reranker, the only kind with this prompt.")
+        if type(inner).__name__.endswith("ForSequenceClassification") and (
+            inner.config.num_labels != 1
+        ):
+            raise WrongModelError(
+                f"{name} has {inner.config.num_labels} classes; a converted Qwen3 reranker has one,"
+                " yes − no."
+            )
         self.name = name
         self.turnstile = Turnstile()
         self.context: int | None = getattr(inner.config, "max_position_embeddings", None)
