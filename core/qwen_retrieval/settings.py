@@ -76,6 +76,8 @@ class ModelSettings:
             object.__setattr__(self, "device", tuple(self.device))
         if not isinstance(self.model, str) or not self.model:
             raise SettingsError(f"model is {self.model!r}; give a hub id or a folder as a string.")
+        if isinstance(self.device, tuple) and not self.device:
+            raise SettingsError("device is empty; name one device or several, or None for the best.")
         _one_of("source", self.source, get_args(Source))
         _one_of("dtype", self.dtype, (*get_args(DType), None))
         _one_of("backend", self.backend, get_args(Backend))
@@ -143,8 +145,10 @@ class EmbedderSettings(ModelSettings):
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without loading the model."""
         super(EmbedderSettings, self).__post_init__()
-        if isinstance(self.vector_ranges, list):
-            object.__setattr__(self, "vector_ranges", _frozen(self.vector_ranges))
+        if self.vector_ranges is not None:
+            object.__setattr__(self, "vector_ranges", tuple(map(tuple, self.vector_ranges)))
+        for name in ("query_instruction", "query_prompt", "document_prompt"):
+            _text_or_none(name, getattr(self, name))
         _one_of("prefixed_query", self.prefixed_query, get_args(PrefixedQuery))
         _one_of("vector_type", self.vector_type, get_args(VectorType))
         _positive("dimensions", self.dimensions, optional=True)
@@ -186,9 +190,11 @@ class EmbedderSettings(ModelSettings):
         Two settings with the same fingerprint give the same vectors up to rounding, so it can name
         a cache. Computing dtypes float32, bfloat16 and float16 count as one class.
         """
-        default = DEFAULT_INSTRUCTION if self.query_instruction is None else self.query_instruction
+        instruction = self.query_instruction
+        if instruction is None and self.model in RELEASED:
+            instruction = DEFAULT_INSTRUCTION  # another model may have saved one of its own
         queries = {
-            "query_instruction": None if self.query_prompt is not None else default,
+            "query_instruction": None if self.query_prompt is not None else instruction,
             "query_prompt": self.query_prompt,
             "prefixed_query": self.prefixed_query,
         }
@@ -212,6 +218,7 @@ class RerankerSettings(ModelSettings):
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without loading the model."""
         super(RerankerSettings, self).__post_init__()
+        _text_or_none("instruction", self.instruction)
         _one_of("score_type", self.score_type, get_args(ScoreType))
         released = RELEASED.get(self.model)
         if released is not None and released.kind != "reranker":
@@ -267,6 +274,11 @@ def check_threshold(threshold: float | None) -> None:
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise SettingsError(f"{name} is {value!r}; choose one of {list(allowed)}.")
+
+
+def _text_or_none(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(f"{name} is {value!r:.60}; give a str or None.")
 
 
 def _positive(name: str, value: object, *, optional: bool) -> None:
