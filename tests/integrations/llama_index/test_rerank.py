@@ -144,7 +144,7 @@ async def test_the_given_nodes_are_not_changed(
     rerankers: list[FakeReranker], nodes: list[NodeWithScore]
 ) -> None:
     """Neither the list nor a node nor its metadata; changing what came back changes nothing."""
-    nodes[0].node.metadata["kept"] = "as is"
+    nodes[0].node.metadata["kept"] = {"as": "is"}
     nodes.append(NodeWithScore(node=TextNode(id_="n3", text="no score yet")))
     before = [each.model_copy(deep=True) for each in nodes]
     for keep in (True, False):
@@ -156,6 +156,7 @@ async def test_the_given_nodes_are_not_changed(
             for each in ranked:
                 each.score = -1.0
                 each.node.metadata["changed"] = True
+                each.node.metadata.get("kept", {})["as"] = "was"
     assert nodes == before
 
 

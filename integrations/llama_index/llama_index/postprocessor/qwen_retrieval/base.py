@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -137,15 +138,15 @@ class QwenRerank(QwenComponent, BaseNodePostprocessor):
 
     def _scored(self, given: NodeWithScore, ranked: Ranked) -> NodeWithScore:
         node = given.node
-        changes: dict[str, Any] = {"metadata": dict(node.metadata)}
+        changes: dict[str, Any] = {"metadata": deepcopy(node.metadata)}
         # What an earlier stage noted there, or the user, stays.
         known = RETRIEVAL_SCORE in node.metadata
         if self.keep_retrieval_score and given.score is not None and not known:
             changes["metadata"][RETRIEVAL_SCORE] = given.score
             for keys in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
                 changes[keys] = [*getattr(node, keys), RETRIEVAL_SCORE]
-        copy = node.model_copy(update=changes)
-        return given.model_copy(update={"node": copy, "score": ranked.score})
+        changed = node.model_copy(update=changes)
+        return given.model_copy(update={"node": changed, "score": ranked.score})
 
     @contextmanager
     def _reported(
