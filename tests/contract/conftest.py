@@ -104,7 +104,14 @@ def own_folder(folders: Checkpoints, tmp_path: Path) -> Callable[[str], str]:
 
 
 def _making(name: str, params: list[Maker]) -> Any:
-    @pytest.fixture(name=name, params=params, ids=str)
+    kinds = {each.subject in EMBEDDERS for each in params}
+
+    def named(maker: Maker) -> str:
+        if len(kinds) == 1:
+            return str(maker)
+        return f"{maker}-{'embedder' if maker.subject in EMBEDDERS else 'reranker'}"
+
+    @pytest.fixture(name=name, params=params, ids=named)
     def making(request: pytest.FixtureRequest, folders: Checkpoints) -> Iterator[Make]:
         maker: Maker = request.param
         kind = "embedder" if maker.subject in EMBEDDERS else "reranker"

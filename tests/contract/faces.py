@@ -1,10 +1,12 @@
 """One small face before every class that promises the contract, and the tables of them.
 
 A *subject* stands before one class and speaks the contract's own words, each as a method and as a
-coroutine. What a framework's interface cannot express is a flag that is off, and then a test asserts
-the refusal: the promise or the refusal, never neither. A *face* is a subject used in one of the two
-ways, so that each test is written once.
+coroutine. What a framework's interface cannot express is a flag that is off, and then a test
+asserts the refusal: the promise or the refusal, never neither. A *face* is a subject used in one of
+the two ways, so that each test is written once.
 """
+
+# ruff: noqa: D102 - the methods are described where the subjects' bases name them
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ class Subject:
         parts: the objects made; two where a framework parts queries from documents.
         extras: the class's own fields beside the settings, with a value that is not the default.
         computes: it has weights (the doubles have none).
-        reopens: a call after `close` opens the model again instead of raising; the reason beside it.
+        reopens: a call after `close` opens the model again instead of raising, with the reason.
         saves: it can be written down by its framework.
     """
 

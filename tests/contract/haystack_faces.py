@@ -1,5 +1,7 @@
 """Haystack's components in the contract's words."""
 
+# ruff: noqa: D102 - faces.py describes the methods
+
 from __future__ import annotations
 
 import copy
@@ -9,12 +11,12 @@ from typing import Any
 
 from haystack import Document, Pipeline
 from haystack.utils import Secret
+
 from haystack_integrations.components.embedders.qwen_retrieval import (
     QwenDocumentEmbedder,
     QwenTextEmbedder,
 )
 from haystack_integrations.components.rankers.qwen_retrieval import QwenRanker
-
 from qwen_retrieval import Ranked
 
 from .faces import EmbedderSubject, RerankerSubject, Subject

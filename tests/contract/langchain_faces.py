@@ -1,5 +1,7 @@
 """LangChain's classes in the contract's words."""
 
+# ruff: noqa: D102 - faces.py describes the methods
+
 from __future__ import annotations
 
 import warnings
@@ -9,8 +11,8 @@ from typing import Any
 from langchain_core._api import LangChainBetaWarning
 from langchain_core.documents import Document
 from langchain_core.load import dumps, loads
-from langchain_qwen_retrieval import QwenCrossEncoder, QwenEmbeddings, QwenReranker
 
+from langchain_qwen_retrieval import QwenCrossEncoder, QwenEmbeddings, QwenReranker
 from qwen_retrieval import Ranked
 
 from .faces import EmbedderSubject, RerankerSubject, Subject

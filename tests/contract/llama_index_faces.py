@@ -1,5 +1,7 @@
 """LlamaIndex's classes in the contract's words."""
 
+# ruff: noqa: D102 - faces.py describes the methods
+
 from __future__ import annotations
 
 import copy
@@ -7,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.schema import NodeWithScore, TextNode
+
 from llama_index.embeddings.qwen_retrieval import QwenEmbedding
 from llama_index.postprocessor.qwen_retrieval import QwenRerank
-
 from qwen_retrieval import Ranked
 
 from .faces import EmbedderSubject, RerankerSubject, Subject

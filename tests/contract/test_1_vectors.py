@@ -129,7 +129,7 @@ def test_dimensions_outside_a_released_models_range_are_refused_when_it_is_made(
     embedder: Any,
 ) -> None:
     """Promise 1: the range of a released model is known before it is loaded."""
-    with pytest.raises(SettingsError, match="dimensions is 1025.*32 to 1024"):
+    with pytest.raises(SettingsError, match=r"dimensions is 1025.*32 to 1024"):
         embedder(model="Qwen/Qwen3-Embedding-0.6B", dimensions=1025)
 
 

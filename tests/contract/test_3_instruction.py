@@ -21,7 +21,7 @@ PREFIXED = f"Instruct: {OWN_TASK}\nQuery:{QUESTION}"
 def test_queries_carry_the_instruction_of_the_settings(
     computing_embedder: Any, reference_embedder: ReferenceEmbedder, task: str | None
 ) -> None:
-    """Promise 3: exactly `Instruct: {task}\\nQuery:{query}`, the model's own task by default."""
+    r"""Promise 3: exactly `Instruct: {task}\nQuery:{query}`, the model's own task by default."""
     found = array(computing_embedder(query_instruction=task).queries([QUESTION]))[0]
     expected = reference_embedder.query(QUESTION, DEFAULT_TASK if task is None else task)
     np.testing.assert_allclose(found, expected, atol=1e-5)

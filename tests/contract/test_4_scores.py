@@ -185,7 +185,7 @@ def test_a_document_that_is_too_long_can_be_refused(
     """Promise 4: `too_long="refuse"` raises instead of cutting."""
     length = _template(reference_reranker, QUESTION) + 30
     face = computing_reranker(max_length=length, too_long="refuse")
-    with pytest.raises(TooLongError, match="1 of 2.*raise max_length"):
+    with pytest.raises(TooLongError, match=r"1 of 2.*raise max_length"):
         face.scores(QUESTION, ["short", "copy " * 400])
 
 

@@ -176,7 +176,7 @@ def test_a_token_never_leaves(subject: Any, monkeypatch: pytest.MonkeyPatch) -> 
             try:
                 text = write(part)
             except ValueError as error:
-                assert TOKEN not in str(error)
+                assert TOKEN not in str(error)  # noqa: PT017 - raising is one of two right answers
                 continue
             shown += 1
             assert TOKEN not in text
