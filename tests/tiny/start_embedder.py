@@ -24,6 +24,7 @@ WEIGHT, ONE, AFTER_QUERY, ROLE = range(WIDTH, WIDTH + 4)
 
 _REACH = 12.0  # the largest logit a token's weight can make
 _ONE = 0.5
+_QUIET = 0.003  # of the outputs that have no part in the construction
 _SHARP = 1.5  # of the head that looks for the marker
 _SLOW = (31, 30, 29)  # head dimensions whose rotary frequency is the lowest
 
@@ -38,9 +39,9 @@ def start_embedder(
     with torch.no_grad():
         _fill_table(model, torch.from_numpy(table), end, marker)
         for index, layer in enumerate(model.model.layers):
-            layer.mlp.down_proj.weight.mul_(0.1)
+            layer.mlp.down_proj.weight.mul_(_QUIET)
             attention = layer.self_attn
-            attention.o_proj.weight.mul_(0.1)
+            attention.o_proj.weight.mul_(_QUIET)
             if index == 0:
                 _mark_after_query(attention, shape)
             else:
@@ -93,7 +94,7 @@ def _average(attention: torch.nn.Module, shape: Shape, first: int) -> None:
         v.zero_()
         v[places, start + places] = 1.0 / 16
         o.zero_()
-        o[start + places, places] = 2.0
+        o[start + places, places] = 0.5
         instruction = attention.q_proj.weight[(pair * group + 1) * shape.head_dim :][: shape.head_dim]
         instruction.zero_()
         instruction[a, ROLE], instruction[b, ROLE] = -1.0, 1.0
