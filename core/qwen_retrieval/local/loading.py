@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -95,6 +96,9 @@ def _finish(
     if checkpoint.is_qwen3 and settings.safetensors_only and settings.backend == "torch":
         _check_complete(model, checkpoint, settings)
     model.eval()
+    # The card points back at its model; loosened, closing frees the weights at once and not when
+    # the collector comes by.
+    model.model_card_data.model = weakref.proxy(model)
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:
