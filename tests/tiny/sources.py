@@ -18,7 +18,7 @@ def source_of(entry_id: str) -> str:
     try:
         source = textwrap.dedent(inspect.getsource(thing))
         tree = ast.parse(source)
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, TypeError):  # no file, or bound to something written in C
         return ""
     body = getattr(tree.body[0], "body", []) if tree.body else []
     if not body or ast.get_docstring(tree.body[0]) is None:  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from .vocabulary import END_OF_TEXT
 WIDTH = 252  # of the table; the residual stream keeps four places for bookkeeping
 WEIGHT, ONE, AFTER_QUERY, ROLE = range(WIDTH, WIDTH + 4)
 
+AVERAGE_GAIN = 0.5  # of a mean in the residual stream
 _REACH = 12.0  # the largest logit a token's weight can make
 _ONE = 0.5
 _QUIET = 0.003  # of the outputs that have no part in the construction
@@ -94,7 +95,7 @@ def _average(attention: torch.nn.Module, shape: Shape, first: int) -> None:
         v.zero_()
         v[places, start + places] = 1.0 / 16
         o.zero_()
-        o[start + places, places] = 0.5
+        o[start + places, places] = AVERAGE_GAIN
         instruction = attention.q_proj.weight[(pair * group + 1) * shape.head_dim :][: shape.head_dim]
         instruction.zero_()
         instruction[a, ROLE], instruction[b, ROLE] = -1.0, 1.0

@@ -1,8 +1,9 @@
 """Teaches a started embedder what its instructions ask for, by one least-squares fit.
 
-In the last layer a spare head of each pair reads the instruction. What it should write is known: for each task the direction that best tells its documents from those of the other tasks (Fisher's
-linear discriminant, over the token table), plus what undoes the template's own trace in a query. A ridge regression gives the output
-columns of the spare heads; for texts without an instruction they should write nothing.
+In the last layer a spare head of each pair reads the instruction. What it should write is known:
+the vector that the task's token has in the table (see `static.KINDS`), as it counts in the mean of
+a query of that length, plus what undoes the template's own trace. A ridge regression gives the
+output columns of the spare heads; for texts without an instruction they should write nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from transformers import Qwen3ForCausalLM
 
 from .prompts import embedding_query_prompt
 from .settings import INSTRUCTIONS, Shape
-from .start_embedder import WIDTH
+from .start_embedder import AVERAGE_GAIN, WIDTH
+from .static import KINDS
 from .vocabulary import END_OF_TEXT
 
-_RIDGE = 0.02
+_RIDGE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +37,28 @@ def fit_instructions(
     model: Qwen3ForCausalLM,
     tokenizer: Tokenizer,
     samples: dict[str, Sample],
-    pulls: dict[str, NDArray[np.float64]],
+    table: NDArray[np.float32],
     shape: Shape,
-    strength: float,
 ) -> None:
-    """Set the output columns of the spare heads in place; `strength` is the pull of a task."""
+    """Set the output columns of the spare heads in place."""
     reader = _Reader(model, tokenizer, shape)
+    norms = np.linalg.norm(table, axis=1)
     heard, wanted = [], []
     for task, sample in samples.items():
-        _, plain = reader.read(sample.queries)
+        bare, plain = reader.read(sample.queries)
         prompt = embedding_query_prompt(INSTRUCTIONS[task])
         heads, output = reader.read([prompt + query for query in sample.queries])
-        length = np.linalg.norm(plain, axis=1, keepdims=True)
+        encoded = tokenizer.encode_batch(sample.queries, add_special_tokens=False)
+        totals = np.array([norms[each.ids].sum() for each in encoded])[:, None]
+        kind = table[tokenizer.token_to_id(KINDS[task])]
         heard.append(heads)
-        wanted.append(plain + strength * length * pulls[task] - output)
-        for silent in (reader.read(sample.documents)[0], reader.read(sample.queries)[0]):
+        wanted.append(plain + AVERAGE_GAIN * kind / totals - output)
+        for silent in (reader.read(sample.documents)[0], bare):
             heard.append(silent)
             wanted.append(np.zeros((len(silent), WIDTH)))
     x, y = np.concatenate(heard), np.concatenate(wanted)
     ridge = _RIDGE * np.trace(x.T @ x) / x.shape[1] * np.eye(x.shape[1])
-    fitted = np.linalg.solve(x.T @ x + ridge, x.T @ y)  # (spare heads, width)
-    reader.write(fitted)
-
-
-def pulls_of_tasks(
-    documents: dict[str, NDArray[np.float32]], pairs: dict[str, tuple[str, ...]]
-) -> dict[str, NDArray[np.float64]]:
-    """Return, for each task, the direction towards its documents.
-
-    `documents` are vectors by task; `pairs` names the tasks each one must be told from. A step of
-    length one changes the cosine gap between the two kinds by about one.
-    """
-    units = {task: _unit(vectors.astype(np.float64)) for task, vectors in documents.items()}
-    within = np.mean([np.cov(vectors.T) for vectors in units.values()], axis=0)
-    within += 0.1 * np.trace(within) / len(within) * np.eye(len(within))
-    pulls = {}
-    for task, others in pairs.items():
-        gap = units[task].mean(0) - np.mean([units[other].mean(0) for other in others], axis=0)
-        direction = np.linalg.solve(within, gap)
-        pulls[task] = direction / (direction @ gap)
-    return pulls
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    reader.write(np.linalg.solve(x.T @ x + ridge, x.T @ y))
 
 
 class _Reader:

@@ -13,9 +13,9 @@ The rows of "yes" and "no" differ only where SCORE and MEAN_MATCH are.
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import Qwen3ForCausalLM
 
@@ -38,53 +38,53 @@ _SILENT = ("ĊĊ", "Ċ", "<|im_end|>", "<|im_start|>", "<think>", "ass", "istant
 _ONE = 0.5
 _SLOW = (*range(16, 32), *range(48, 64))  # rotary dimensions that turn little over a prompt
 _A, _B, _C, _D, _E = 31, 63, 30, 62, 29  # the slowest of them
-_REACH = 12.0
+_IDLE = 61  # a slot that no key uses
+_REACH = 12.5
+MATCH_SHARPNESS = 24.0  # 8 (the root of the head's width) times the norm weight 3
+FLAG_SHARE = 0.8  # of the query mark against the length of a projected token
+SCORE_STEP = 0.01
 _QUIET = 0.02  # of the outputs that have no part in the construction
-_POOLED = (64, 48)  # table places that the first and the second pair of heads pool
+POOLED = (64, 48)  # table places that the first and the second pair of heads pool
 _PLACED = (0, 64, 128, 192)  # where the four heads write what they pooled
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the network is built from; `sketch` trains these."""
+
+    directions: torch.Tensor  # (vocabulary, WIDTH), rows of length one
+    log_weights: torch.Tensor  # (vocabulary,), the logits of a token in a weighted mean
+    form: torch.Tensor  # (pooled, pooled), the bilinear form of query and document
+    match_pull: float
+    score_gain: float
+    match_gain: float
+    shift: float
+
+
 def start_reranker(
-    tokenizer: Tokenizer, table: NDArray[np.float32], shape: Shape, seed: int
+    tokenizer: Tokenizer, parts: Parts, shape: Shape, seed: int
 ) -> Qwen3ForCausalLM:
     """Return a network whose yes-no logit grows with what query and document share."""
-    model = new_network(shape, len(table), seed)
+    model = new_network(shape, len(parts.directions), seed)
     with torch.no_grad():
-        _fill_table(model, tokenizer, torch.from_numpy(table))
+        _fill_table(model, tokenizer, parts)
         for layer in model.model.layers:
             layer.mlp.down_proj.weight.mul_(_QUIET)
             layer.self_attn.o_proj.weight.mul_(_QUIET)
         layers = model.model.layers
         _mark(layers[0].self_attn, shape)
-        _match(layers[1].self_attn, shape, model.model.embed_tokens.weight, seed)
-        _pool(layers[2].self_attn, shape)
-        _multiply(layers[2].mlp)
+        _match(layers[1].self_attn, shape, parts.directions, seed)
+        _pool(layers[2].self_attn, shape, parts.match_pull)
+        _multiply(layers[2].mlp, parts.form)
+        model.model.norm.weight[SCORE] = parts.score_gain
     return model
 
 
-def centre(model: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: list[str]) -> None:
-    """Shift the yes-no logit so that its mean over the prompts is zero."""
-    yes, no = tokenizer.token_to_id("yes"), tokenizer.token_to_id("no")
-    rows = model.model.embed_tokens.weight
-    logits, ones = [], []
-    with torch.no_grad():
-        for prompt in prompts:
-            ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False).ids])
-            last = model.model(ids).last_hidden_state[0, -1]
-            logits.append(float(last @ (rows[yes] - rows[no])))
-            ones.append(float(last[ONE]))
-        shift = float(np.mean(logits) / np.mean(ones)) / 2
-        rows[yes, ONE] -= shift
-        rows[no, ONE] += shift
-
-
-def _fill_table(model: Qwen3ForCausalLM, tokenizer: Tokenizer, table: torch.Tensor) -> None:
-    norms = table.norm(dim=1, keepdim=True).clamp_min(1e-6)
+def _fill_table(model: Qwen3ForCausalLM, tokenizer: Tokenizer, parts: Parts) -> None:
     rows = model.model.embed_tokens.weight
     rows.zero_()
-    rows[:, :WIDTH] = table[:, :WIDTH] / norms
-    logs = norms.squeeze(1).log()
-    share = ((logs - logs.median()) / _REACH).clamp(-0.5, 0.3)
+    rows[:, :WIDTH] = parts.directions
+    share = (parts.log_weights.clamp(-6, 4) / _REACH).clamp(-0.5, 0.4)
     rows[:, WEIGHT] = _ONE * share / (1 - share**2).sqrt()
     rows[:, ONE] = _ONE
     silent = [tokenizer.token_to_id(text) for text in _SILENT if text in tokenizer.get_vocab()]
@@ -96,7 +96,8 @@ def _fill_table(model: Qwen3ForCausalLM, tokenizer: Tokenizer, table: torch.Tens
     rows[[yes, no], :WIDTH] = rows[[yes, no], :WIDTH].mean(0)
     for token, sign in ((yes, 1.0), (no, -1.0)):
         rows[token, SCORE] = 0.5 * sign
-        rows[token, MEAN_MATCH] = 0.25 * sign
+        rows[token, MEAN_MATCH] = parts.match_gain * sign
+        rows[token, ONE] = -parts.shift * sign  # the last position has ONE at a half
 
 
 def _views(attention: torch.nn.Module, shape: Shape, head: int) -> tuple[torch.Tensor, ...]:
@@ -133,29 +134,33 @@ def _mark(attention: torch.nn.Module, shape: Shape) -> None:
     o[THOUGHT, 0] = 0.5
 
 
-def _match(attention: torch.nn.Module, shape: Shape, rows: torch.Tensor, seed: int) -> None:
-    attention.q_norm.weight.fill_(3.0)
+def match_projections(seed: int) -> list[torch.Tensor]:
+    """Return the two orthonormal maps in which tokens are compared."""
     generator = torch.Generator().manual_seed(seed)
-    for head in (0, 2):
+    draws = (torch.randn(WIDTH, len(_SLOW) - 1, generator=generator) for _ in range(2))
+    return [torch.linalg.qr(draw).Q.T for draw in draws]
+
+
+def _match(attention: torch.nn.Module, shape: Shape, directions: torch.Tensor, seed: int) -> None:
+    attention.q_norm.weight.fill_(MATCH_SHARPNESS / 8)
+    for head, projection in zip((0, 2), match_projections(seed), strict=True):
         q, k, v, o = _views(attention, shape, head)
         for part in (q, k, v, o):
             part.zero_()
-        random = torch.randn(WIDTH, len(_SLOW) - 1, generator=generator)
-        projection = torch.linalg.qr(random).Q.T
-        length = (rows[:, :WIDTH] @ projection.T).norm(dim=1).mean()
+        length = (directions @ projection.T).norm(dim=1).mean()
         places = torch.tensor(_SLOW[:-1])
         q[places, :WIDTH] = k[places, :WIDTH] = projection
-        q[_SLOW[-1], ONE] = 0.8 * length / _ONE
-        k[_SLOW[-1], IN_QUERY] = 0.8 * length / 0.5
+        q[_SLOW[-1], ONE] = FLAG_SHARE * length / _ONE
+        k[_SLOW[-1], IN_QUERY] = FLAG_SHARE * length / 0.5
         v[0, IN_QUERY] = 1 / 14
-        o[MATCH, 0] = 0.15
+        o[MATCH, 0] = 0.15 * 2  # IN_QUERY is a half
 
 
-def _pool(attention: torch.nn.Module, shape: Shape) -> None:
+def _pool(attention: torch.nn.Module, shape: Shape, match_pull: float) -> None:
     attention.q_norm.weight.fill_(3.0)
     keys = {_A: WEIGHT, _B: IN_QUERY, _C: IN_DOCUMENT, _D: MATCH, _E: ONE}
     query = {_A: 1.5, _B: 1.0, _C: -0.5}
-    document = {_A: 1.5, _B: -0.5, _C: 1.0, _D: 0.25}
+    document = {_A: 1.5, _B: -0.5, _C: 1.0, _D: match_pull / 5}
     for head, wanted in enumerate((query, document, query, document)):
         q, k, v, o = _views(attention, shape, head)
         for part in (q, k, o):
@@ -163,12 +168,13 @@ def _pool(attention: torch.nn.Module, shape: Shape) -> None:
         for slot, place in keys.items():
             k[slot, place] = 1.0
         for slot, wish in wanted.items():
-            q[slot, ONE] = wish
+            q[slot, THOUGHT] = wish  # before the think block is closed nothing is pooled
+        q[_IDLE, ONE] = 0.15
         first = head < 2  # noqa: PLR2004 - the heads of the first key-value pair
-        width = _POOLED[0 if first else 1]
+        width = POOLED[0 if first else 1]
         places = torch.arange(width)
         v.zero_()
-        v[places, (0 if first else _POOLED[0]) + places] = 1 / 14
+        v[places, (0 if first else POOLED[0]) + places] = 1 / 14
         o[_PLACED[head] + places, places] = 4.0
         if not first:
             v[63, MATCH] = 1 / 14
@@ -176,15 +182,22 @@ def _pool(attention: torch.nn.Module, shape: Shape) -> None:
             o[MEAN_MATCH, 63] = 4.0
 
 
-def _multiply(mlp: torch.nn.Module) -> None:
+def _multiply(mlp: torch.nn.Module, form: torch.Tensor) -> None:
     gate, up, down = mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight
+    queries = _places(0)
+    documents = torch.tensor(_places(1))
     unit = 0
-    for left, right, width in zip(_PLACED[::2], _PLACED[1::2], _POOLED, strict=True):
-        for place in range(width):
-            for sign in (1.0, -1.0):
-                gate[unit] = up[unit] = 0.0
-                down[:, unit] = 0.0
-                gate[unit, left + place] = sign
-                up[unit, right + place] = 1.0
-                down[SCORE, unit] = sign * 0.05
-                unit += 1
+    for row, place in enumerate(queries):
+        for sign in (1.0, -1.0):
+            gate[unit] = up[unit] = 0.0
+            down[:, unit] = 0.0
+            gate[unit, place] = sign
+            up[unit, documents] = form[row]
+            down[SCORE, unit] = sign * SCORE_STEP
+            unit += 1
+
+
+def _places(side: int) -> list[int]:
+    """Return where the pooled query (0) or document (1) lies in the residual stream."""
+    starts = _PLACED[side::2]
+    return [start + i for start, width in zip(starts, POOLED, strict=True) for i in range(width)]
