@@ -53,8 +53,7 @@ class QwenModel(Serializable):
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - checked just below
         """Take the fields as keywords; the core's errors come before pydantic's."""
-        names = {field.name for field in fields(self.settings_type)}
-        self.settings_type(**{name: values[name] for name in names & values.keys()})
+        self._check(values)
         super().__init__(**values)
 
     @classmethod
@@ -101,6 +100,11 @@ class QwenModel(Serializable):
         """Do what `close` does."""
         await (await self._aopened()).aclose()
 
+    @classmethod
+    def _check(cls, values: dict[str, Any]) -> None:
+        names = {field.name for field in fields(cls.settings_type)}
+        cls.settings_type(**{name: values[name] for name in names & values.keys()})
+
     def _from_fields(self, kind: type[S]) -> S:
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
@@ -113,8 +117,9 @@ class QwenModel(Serializable):
             return handle
 
     async def _aopened(self) -> Any:  # noqa: ANN401 - what `_model` is
-        # Opening imports numpy, which the event loop would notice.
-        return self._handle or await run_in_executor(None, lambda: self._model)
+        if self._handle is None:  # opening imports numpy, which the event loop would notice
+            await run_in_executor(None, lambda: self._model)
+        return self._model
 
     def __copy__(self) -> Self:
         """Return an unopened copy, so that `model_copy` may give it other fields."""

@@ -34,12 +34,6 @@ class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
     score_threshold: float | None = None
     metadata_fields: tuple[str, ...] = ()
 
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - checked just below
-        """Take the fields as keywords; the core's errors come before pydantic's."""
-        check_top_n(values.get("top_n"))
-        check_threshold(values.get("score_threshold"))
-        super().__init__(**values)
-
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
@@ -86,6 +80,12 @@ class QwenReranker(QwenRerankerModel, BaseDocumentCompressor):
         given = self._given(documents, top_n, score_threshold)
         model = await self._aopened()
         return _dicts(await model.arerank(query, instruction=instruction, **given))
+
+    @classmethod
+    def _check(cls, values: dict[str, Any]) -> None:
+        check_top_n(values.get("top_n"))
+        check_threshold(values.get("score_threshold"))
+        super()._check(values)
 
     def _given(
         self, documents: Sequence[str | Document], top_n: int | None, threshold: float | None
