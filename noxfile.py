@@ -75,7 +75,7 @@ def build(session: nox.Session) -> None:
     session.install(*groups("build"))
     for old in Path("dist").glob("qwen_retrieval-*"):
         old.unlink()
-    session.run("python", "-m", "build", "--outdir", "dist")
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist")
 
 
 @nox.session(requires=["build"])
