@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, model_validator
-from llama_index.core.instrumentation import DISPATCHER_SPAN_DECORATED_ATTR
+from llama_index.core.instrumentation import (  # type: ignore[attr-defined] # its documented place
+    DISPATCHER_SPAN_DECORATED_ATTR,
+)
 from pydantic import SkipValidation
 
 from llama_index.embeddings.qwen_retrieval.component import QwenComponent
