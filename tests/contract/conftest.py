@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 
@@ -94,13 +95,24 @@ def direct(folders: Checkpoints) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def own_folder(folders: Checkpoints, tmp_path: Path) -> Callable[[str], str]:
-    """Copy a checkpoint, so that its weights are shared with no other test."""
+    """Give a checkpoint another path, so that its weights are shared with no other test."""
 
-    def copied(kind: str) -> str:
-        source = folders.embedder if kind == "embedder" else folders.reranker
-        return str(shutil.copytree(source, tmp_path / kind))
+    def linked(kind: str) -> str:
+        path = tmp_path / kind
+        path.symlink_to(getattr(folders, kind), target_is_directory=True)
+        return str(path)
 
-    return copied
+    return linked
+
+
+@pytest.fixture(scope="session")
+def loaded(folders: Checkpoints) -> dict[str, Any]:
+    """Both models as sentence-transformers loads them."""
+    how: dict[str, Any] = {"device": "cpu", "model_kwargs": {"dtype": torch.float32}}
+    return {
+        "embedder": SentenceTransformer(str(folders.embedder), **how),
+        "reranker": CrossEncoder(str(folders.reranker), **how),
+    }
 
 
 def _making(name: str, params: list[Maker]) -> Any:
