@@ -27,6 +27,9 @@ TINY = Path(__file__).resolve().parents[2] / "tests" / "tiny"
 
 PIECE = 1500
 """Characters that a piece of a user's file has at most, unless a single paragraph has more."""
+TINY_DIMENSIONS = 64
+"""Vectors of the tiny embedder are cut to this by default, as one would to keep an index small:
+recall with short vectors, and leave the order to the reranker."""
 LARGEST_FILE = 1_000_000
 """Bytes; larger files are data rather than text that somebody wrote."""
 
@@ -38,6 +41,7 @@ class DemoSettings:
     Attributes:
         question: in plain words.
         embedder: hub id or folder.
+        dimensions: width of the vectors that are stored and searched; None is the model's own.
         reranker: hub id or folder.
         retrieve: how many documents the embedder hands to the reranker.
         keep: how many the reranker keeps.
@@ -50,6 +54,7 @@ class DemoSettings:
 
     question: str = QUESTION
     embedder: str = str(TINY / "embedder")
+    dimensions: int | None = None
     reranker: str = str(TINY / "reranker")
     retrieve: int = 30
     keep: int = 5
@@ -175,6 +180,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--folder", help="search text, Markdown or code files there instead of the library's docs"
     )
     parser.add_argument("--embedder", default=default.embedder, help="hub id or folder")
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        help=f"of the stored vectors; {TINY_DIMENSIONS} for the default embedder, else its own",
+    )
     parser.add_argument("--reranker", default=default.reranker, help="hub id or folder")
     parser.add_argument("--retrieve", type=int, default=default.retrieve, help="before reranking")
     parser.add_argument("--keep", type=int, default=default.keep, help="after reranking")
@@ -192,6 +202,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace) -> DemoSettings:
     """Return the settings that the parsed options ask for."""
+    if options.dimensions is None and options.embedder == DemoSettings.embedder:
+        options.dimensions = TINY_DIMENSIONS
     return DemoSettings(
         **{field.name: getattr(options, field.name) for field in fields(DemoSettings)}
     )

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from demo import DemoSettings, add_options, settings_of, terminal
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval.vectors import cut_and_normalize
 from stdlib_entries import load_questions, stdlib_entries
 
 DEPTH = 30
@@ -63,8 +64,8 @@ def rank_by_words(corpus: Corpus) -> list[Ranking]:
     return [list(map(int, row)) for row in found.documents]
 
 
-def rank_by_vectors(corpus: Corpus, settings: DemoSettings) -> list[Ranking]:
-    """Return the embedder's order."""
+def rank_by_vectors(corpus: Corpus, settings: DemoSettings) -> dict[int, list[Ranking]]:
+    """Return the embedder's order by vectors of the settings' width and of its full width."""
     embedder = open_embedder(
         EmbedderSettings(
             model=settings.embedder,
@@ -74,10 +75,15 @@ def rank_by_vectors(corpus: Corpus, settings: DemoSettings) -> list[Ranking]:
         )
     )
     documents = embedder.embed_documents(corpus.texts)
-    similarities = embedder.embed_queries(corpus.questions) @ documents.T
+    queries = embedder.embed_queries(corpus.questions)
     embedder.close()
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :DEPTH]
-    return [list(map(int, row)) for row in order]
+    full = documents.shape[1]
+    rankings = {}
+    for width in (full if settings.dimensions is None else settings.dimensions, full):
+        stored, asked = (cut_and_normalize(v, width, normalize=True) for v in (documents, queries))
+        order = np.argsort(-(asked @ stored.T), axis=1, kind="stable")[:, :DEPTH]
+        rankings[width] = [list(map(int, row)) for row in order]
+    return rankings
 
 
 def rerank(corpus: Corpus, rankings: list[Ranking], settings: DemoSettings) -> list[Ranking]:
@@ -139,13 +145,19 @@ def main() -> None:
         " of the standard library …"
     )
     by_words = ndcg(corpus, rank_by_words(corpus))
-    candidates = rank_by_vectors(corpus, settings)
+    by_vectors = rank_by_vectors(corpus, settings)
+    width, candidates = next(iter(by_vectors.items()))
     rows = {
         "BM25": by_words,
-        "embedding": ndcg(corpus, candidates),
-        f"embedding + reranking of its {DEPTH} best": ndcg(
+        f"embedding alone, {width} dimensions as above": ndcg(corpus, candidates),
+        f"the same + reranking of its {DEPTH} best": ndcg(
             corpus, rerank(corpus, candidates, settings)
         ),
+    }
+    rows |= {
+        f"embedding alone, all {full} dimensions": ndcg(corpus, ranking)
+        for full, ranking in by_vectors.items()
+        if full != width
     }
     table = Table("", "nDCG@10", "of BM25")
     for name, value in rows.items():

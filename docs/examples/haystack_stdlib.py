@@ -45,17 +45,18 @@ def run(settings: DemoSettings) -> tuple[list[Hit], str]:
         "dtype": settings.dtype,
         "progress_bar": settings.progress_bar,
     }
+    embedder = {"model": settings.embedder, "dimensions": settings.dimensions, **shared}
     store = InMemoryDocumentStore(embedding_similarity_function="cosine")
 
     index = Pipeline()
-    index.add_component("embedder", QwenDocumentEmbedder(model=settings.embedder, **shared))
+    index.add_component("embedder", QwenDocumentEmbedder(**embedder))
     index.add_component("writer", DocumentWriter(store))
     index.connect("embedder.documents", "writer.documents")
     entries = [Document(id=entry.id, content=entry.text) for entry in documents(settings)]
     index.run({"embedder": {"documents": entries}})
 
     ask = Pipeline()
-    ask.add_component("embedder", QwenTextEmbedder(model=settings.embedder, **shared))
+    ask.add_component("embedder", QwenTextEmbedder(**embedder))
     ask.add_component("retriever", InMemoryEmbeddingRetriever(store, top_k=settings.retrieve))
     ask.add_component("ranker", QwenRanker(model=settings.reranker, top_k=settings.keep, **shared))
     ask.add_component("prompt", ChatPromptBuilder([ChatMessage.from_user(PROMPT)]))

@@ -43,7 +43,7 @@ def run(settings: DemoSettings) -> tuple[list[Hit], str]:
         "dtype": settings.dtype,
         "progress_bar": settings.progress_bar,
     }
-    embeddings = QwenEmbeddings(model=settings.embedder, **shared)
+    embeddings = QwenEmbeddings(model=settings.embedder, dimensions=settings.dimensions, **shared)
     reranker = QwenReranker(model=settings.reranker, top_n=settings.keep, **shared)
     store = InMemoryVectorStore.from_documents(
         [Document(entry.text, id=entry.id) for entry in documents(settings)], embeddings

@@ -45,7 +45,7 @@ def run(settings: DemoSettings) -> tuple[list[Hit], str]:
         "dtype": settings.dtype,
         "progress_bar": settings.progress_bar,
     }
-    embedding = QwenEmbedding(model=settings.embedder, **shared)
+    embedding = QwenEmbedding(model=settings.embedder, dimensions=settings.dimensions, **shared)
     reranker = QwenRerank(model=settings.reranker, top_n=settings.keep, **shared)
     index = VectorStoreIndex(
         [TextNode(id_=entry.id, text=entry.text) for entry in documents(settings)],
