@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +119,37 @@ def test_eight_threads_of_200_mixed_calls_equal_the_serial_results(models: Model
     assert found == expected
 
 
+@dataclass
+class Stall:
+    """The longest time by which a 5 ms sleep came back late, in seconds.
+
+    `cpu` is the longest on the process's own clock, which stands still while the machine runs
+    other processes: where `wall` is much larger, it was the machine that was busy.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{1000 * self.wall:.1f} ms ({1000 * self.cpu:.1f} ms of own CPU time)"
+
+
 @asynccontextmanager
-async def watched() -> AsyncIterator[Callable[[], float]]:
-    """Measure the longest time by which a 5 ms sleep comes back late."""
-    longest, done = [0.0], asyncio.Event()
+async def watched() -> AsyncIterator[Stall]:
+    """Measure the event loop's longest stall."""
+    longest, done = Stall(), asyncio.Event()
 
     async def tick() -> None:
         while not done.is_set():
-            before = time.perf_counter()
+            before, own = time.perf_counter(), time.process_time()
             await asyncio.sleep(0.005)
-            longest[0] = max(longest[0], time.perf_counter() - before - 0.005)
+            longest.wall = max(longest.wall, time.perf_counter() - before - 0.005)
+            longest.cpu = max(longest.cpu, time.process_time() - own)
 
     ticker = asyncio.create_task(tick())
     await asyncio.sleep(0.02)
     try:
-        yield lambda: longest[0]
+        yield longest
     finally:
         done.set()
         await ticker
@@ -152,14 +169,14 @@ async def test_200_concurrent_calls_equal_the_serial_results_and_leave_the_loop_
     for _ in range(3):
         async with watched() as longest:
             found = await asyncio.gather(*map(aanswer, work))
-            stalls.append(longest())
+        stalls.append(longest)
         assert found == expected
-        if stalls[-1] < STALL:
+        if longest.wall < STALL:
             break
+    figures = ", ".join(map(str, stalls))
     with capsys.disabled():
-        figures = ", ".join(f"{1000 * stall:.1f} ms" for stall in stalls)
         print(f"\nlongest stall of the event loop under 200 concurrent calls: {figures}")  # noqa: T201 - the figure asked for
-    assert min(stalls) < STALL
+    assert min(stall.wall for stall in stalls) < STALL, figures
 
 
 async def test_a_large_call_leaves_the_loop_free(models: Models) -> None:
@@ -170,10 +187,10 @@ async def test_a_large_call_leaves_the_loop_free(models: Models) -> None:
         async with watched() as longest:
             await models[0][0].aembed_documents(texts[:300])
             await models[1][0].ascore([("query", text) for text in texts[:60]])
-            stalls.append(longest())
-        if stalls[-1] < STALL:
+        stalls.append(longest)
+        if longest.wall < STALL:
             break
-    assert min(stalls) < STALL
+    assert min(stall.wall for stall in stalls) < STALL, ", ".join(map(str, stalls))
 
 
 async def test_a_cancelled_call_leaves_off_and_breaks_nothing(
