@@ -13,6 +13,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
+
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
@@ -59,7 +60,7 @@ def _instruction_on_documents(*_: object) -> str:
 
 _embedder_ids = prompts.embedder_ids
 _reranker_ids = prompts.reranker_ids
-_replica_init = encoders._SentenceTransformerReplica.__init__  # noqa: SLF001 - sabotage
+_replica_init = encoders._SentenceTransformerReplica.__init__
 _padded = encoders.padded
 _compute = scorers.RerankerReplica.compute
 
@@ -97,7 +98,7 @@ def _bare_pair(pairs: Any, _: Any, encode: Any, *rest: Any) -> Tokenized:
     return Tokenized(encode([f"{query} {document}" for query, document in pairs]), [])
 
 
-def _closing_cut(
+def _closing_cut(  # noqa: PLR0913 - as many as the right one
     pairs: Any, instruction: Any, encode: Any, prefix: Any, suffix: Any, max_length: int
 ) -> Tokenized:
     found = _reranker_ids(pairs, instruction, encode, prefix, suffix, 10**9)
@@ -126,7 +127,7 @@ def _longest_first(self: Any, replicas: Any, items: Any, lengths: Any, stop: Any
     return [rows[place] for place in sorted(range(len(rows)), key=lambda p: -lengths[p])]
 
 
-_run = embedder.LocalEmbedder._run  # noqa: SLF001 - sabotage
+_run = embedder.LocalEmbedder._run
 
 FAULTS = (
     Fault("no-instruction", "query instruction lost", "embedder", "nDCG@10",
@@ -139,7 +140,7 @@ FAULTS = (
     Fault("eos-lost", "EOS not appended", "embedder", "nDCG@10",
           (lambda: patch.object(prompts, "embedder_ids", _eos_lost),)),
     Fault("mean-pooling", "mean instead of last-token pooling", "embedder", "nDCG@10",
-          (lambda: patch.object(encoders._SentenceTransformerReplica, "__init__",  # noqa: SLF001
+          (lambda: patch.object(encoders._SentenceTransformerReplica, "__init__",
                                 _mean_pooling),)),
     Fault("mask-ignored", "padding read as text", "embedder", "parity",
           (lambda: patch.object(encoders, "padded", _mask_ignored),)),

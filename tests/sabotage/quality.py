@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from qwen_retrieval import EmbedderSettings, RerankerSettings
 from qwen_retrieval.local.embedder import LocalEmbedder
 from qwen_retrieval.local.reranker import LocalReranker
@@ -35,7 +36,7 @@ RERANKER = RerankerSettings(
     model=str(ROOT / "tests/tiny/reranker"), dtype="float32", max_length=224
 )
 DEPTH = 20
-EVERY = 6
+EVERY = 12
 """One in so many of the entries that answer nothing is kept, for speed."""
 
 
@@ -77,9 +78,7 @@ def code() -> Collection:
     ][::8]
     documents = [text for entry, source in pairs for text in (entry.text, source)]
     summaries = [entry.text.split("\n", 1)[-1].split("\n\n", 1)[0][:200] for entry, _ in pairs]
-    return Collection(
-        documents, summaries, [{2 * place + 1} for place in range(len(pairs))], CODE
-    )
+    return Collection(documents, summaries, [{2 * place + 1} for place in range(len(pairs))], CODE)
 
 
 def embedding_quality(collection: Collection) -> float:
@@ -161,7 +160,7 @@ def _source(entry: Entry) -> str | None:
     except (ImportError, AttributeError, TypeError, OSError, SyntaxError, ValueError):
         return None  # no such source: written in C, or built at run time
     body = tree.body[0]
-    if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef) or len(body.body) < 2:  # noqa: PLR2004
+    if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef) or len(body.body) < 2:
         return None
     body.body = body.body[1:]
     return ast.unparse(body)
