@@ -45,7 +45,10 @@ def documents() -> list[Document]:
     """Documents as a retriever returns them: with scores, metadata, line breaks."""
     return [
         Document(
-            id="apple", content="Apples are red or green.", meta={"title": "Fruit"}, score=0.5
+            id="apple",
+            content="Apples are red or green.",
+            meta={"title": "Fruit", "tags": ["a"]},
+            score=0.5,
         ),
         Document(
             id="sky", content="The sky\n\nis blue  by day.\n", meta={"title": None}, score=0.4

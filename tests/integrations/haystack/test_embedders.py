@@ -82,6 +82,9 @@ def test_documents_given_are_left_as_they_are(opened: Opened, documents: list[Do
     found = QwenDocumentEmbedder().run(documents)["documents"]
     assert documents == before
     assert [replace(document, embedding=None) for document in found] == before
+    for document in found:
+        document.meta.get("tags", []).append("later")
+    assert documents == before
     assert not {id(document) for document in found} & {id(document) for document in documents}
 
 

@@ -43,13 +43,14 @@ def test_documents_given_are_left_as_they_are(opened: Opened, documents: list[Do
     found = QwenRanker().run(QUERY, documents)["documents"]
     for document in found:
         document.meta["later"] = True
+        document.meta.get("tags", []).append("later")
     assert documents == before
 
 
 def test_retrieval_score_is_kept_in_the_metadata(opened: Opened, documents: list[Document]) -> None:
     """Where there was one; content, other metadata, id and embedding stay."""
     found = {each.id: each for each in QwenRanker().run(QUERY, documents)["documents"]}
-    assert found["apple"].meta == {"title": "Fruit", "retrieval_score": 0.5}
+    assert found["apple"].meta == {"title": "Fruit", "tags": ["a"], "retrieval_score": 0.5}
     assert found["night"].meta == {"title": "Sky"}
     assert found["sky"].content == documents[1].content
 

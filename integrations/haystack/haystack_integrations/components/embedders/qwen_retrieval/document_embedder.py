@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -52,4 +53,7 @@ class QwenDocumentEmbedder(EmbedderComponent):
 
     def _with_vectors(self, documents: list[Document], vectors: Vectors) -> list[Document]:
         pairs = zip(documents, self._lists(vectors), strict=True)
-        return [replace(document, embedding=vector) for document, vector in pairs]
+        return [
+            replace(document, embedding=vector, meta=deepcopy(document.meta))
+            for document, vector in pairs
+        ]

@@ -1,6 +1,7 @@
 """Documents to documents in a better order."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,4 +123,4 @@ def _in_order(documents: Sequence[Document], ranked: Sequence[Ranked]) -> list[D
 
 def _scored(document: Document, score: float) -> Document:
     kept = {} if document.score is None else {"retrieval_score": document.score}
-    return replace(document, score=score, meta={**document.meta, **kept})
+    return replace(document, score=score, meta={**deepcopy(document.meta), **kept})
