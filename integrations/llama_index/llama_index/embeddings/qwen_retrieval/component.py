@@ -110,7 +110,8 @@ class QwenComponent(BaseComponent):
     @classmethod
     def from_loaded(
         cls,
-        model: SentenceTransformer | CrossEncoder,
+        loaded: SentenceTransformer | CrossEncoder,
+        /,
         **values: Any,  # noqa: ANN401 - any field
     ) -> Self:
         """Return one around a model that sentence-transformers has already loaded.
@@ -118,9 +119,9 @@ class QwenComponent(BaseComponent):
         ``model`` then only names it, by default as the model itself does, and `to_dict` keeps no
         more than that name. It cannot be pickled.
         """
-        name = getattr(model.transformers_model, "name_or_path", "")
+        name = getattr(loaded.transformers_model, "name_or_path", "")
         component = cls(**{"model": name, **values})
-        component._opened.loaded = model
+        component._opened.loaded = loaded
         return component
 
     def close(self) -> None:
