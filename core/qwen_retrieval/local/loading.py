@@ -111,8 +111,8 @@ def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpo
     if stray:
         raise ModelFilesError(
             f"the adapter {checkpoint.adapter} does not fit its base {checkpoint.path}:"
-            f" {len(stray)} weights have no counterpart ({min(stray)}, …), and the base would answer unchanged;"
-            " was it trained on this model?"
+            f" {len(stray)} weights have no counterpart ({min(stray)}, …), and the base would"
+            " answer unchanged; was it trained on this model?"
         )
 
 
