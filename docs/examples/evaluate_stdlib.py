@@ -123,13 +123,13 @@ def ndcg(corpus: Corpus, rankings: list[Ranking]) -> float:
 
 
 def training_data(model: str) -> str:
-    """Return what a local checkpoint's model card names as its training data."""
+    """Return what a model's card names as its training data, where the card is at hand."""
     card = Path(model) / "README.md"
     if not card.is_file():
-        return "see its model card"
+        return "what its model card says (there is none in a folder here)"
     names = ModelCard.load(card).data.get("datasets")
     if names is None:
-        return "its model card names no data"
+        return "data that its model card does not name"
     return ", ".join([names] if isinstance(names, str) else names)
 
 
@@ -164,9 +164,9 @@ def main() -> None:
         table.add_row(name, f"{value:.3f}", f"{value / by_words:.2f} ×")
     console.print(table)
     for role, model in {"Embedder": settings.embedder, "Reranker": settings.reranker}.items():
-        name = Path(model).name if Path(model).is_dir() else model
+        name = "/".join(Path(model).parts[-2:])  # of a hub id that is the whole
         console.print(
-            f"{role} {name!r} was trained on: {training_data(model)}.",
+            f"{role} {name} was trained on: {training_data(model)}.",
             markup=False,
             highlight=False,
         )
