@@ -100,11 +100,15 @@ def test_loaded_models_are_used_as_they_are() -> None:
     """A SentenceTransformer and a CrossEncoder that the user loaded give the same results."""
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    embedder = QwenTextEmbedder.from_loaded(SentenceTransformer(EMBEDDER, device="cpu"))
+    # The checkpoints are stored in bfloat16, which sentence-transformers would keep.
+    float32: dict[str, Any] = {"device": "cpu", "model_kwargs": {"dtype": "float32"}}
+    embedder = QwenTextEmbedder.from_loaded(SentenceTransformer(EMBEDDER, **float32))
     expected = QwenTextEmbedder(model=EMBEDDER, **CPU).run(QUESTION)["embedding"]
     np.testing.assert_allclose(embedder.run(QUESTION)["embedding"], expected, atol=1e-5)
     assert embedder.settings.model == EMBEDDER
-    ranker = QwenRanker.from_loaded(CrossEncoder(RERANKER, device="cpu"))
+    ranker = QwenRanker.from_loaded(CrossEncoder(RERANKER, **float32))
     found = ranker.run(QUESTION, documents())["documents"]
     reference = QwenRanker(model=RERANKER, **CPU).run(QUESTION, documents())["documents"]
     assert [each.id for each in found] == [each.id for each in reference]
+    scores = [each.score for each in reference]
+    np.testing.assert_allclose([each.score for each in found], scores, atol=1e-5)
