@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 
-from .checkpoints import Checkpoints, checkpoints
+from .checkpoints import Checkpoints
 from .faces import EMBEDDERS, RERANKERS, SUBJECTS, Face, Maker, is_adapter, makers
 from .frameworks import MISSING, REQUIRE
 from .reference import ReferenceEmbedder, ReferenceReranker
@@ -40,9 +40,9 @@ def _left_out() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+def folders() -> Checkpoints:
     """The checkpoints' folders."""
-    return checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    return Checkpoints()
 
 
 @pytest.fixture(scope="session", autouse=True)
