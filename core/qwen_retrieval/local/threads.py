@@ -14,8 +14,9 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-WORKERS = 32
-"""Most threads; they wait at the turnstile of their model, so many are cheap and none starves."""
+WORKERS = 8
+"""Most threads. Each that runs Python may hold the interpreter's lock for 5 ms before the event loop
+gets its turn, so 32 of them would stall it for longer than anybody should wait."""
 
 
 async def in_thread(function: Callable[..., R], *args: object, **kwargs: object) -> R:
