@@ -16,9 +16,9 @@
     ├── IndexMismatchError   (ValueError)    an index was made by another embedder
     └── ClosedError          (RuntimeError)  used after `close()`
 
-Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the value,
-the limit and the remedy. Two things are warned of and go on: `TruncationWarning` (documents were cut)
-and `MemoryWarning` (memory ran out, smaller batches are used).
+Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the
+value, the limit and the remedy. Two things are warned of and go on: `TruncationWarning` (documents
+were cut) and `MemoryWarning` (memory ran out, smaller batches are used).
 """
 
 

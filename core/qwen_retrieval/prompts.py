@@ -76,7 +76,7 @@ def reranker_head(query: str, instruction: str | None) -> str:
     return f"<Instruct>: {task}\n<Query>: {query}\n<Document>: "
 
 
-def reranker_ids(
+def reranker_ids(  # noqa: PLR0913 - what a prompt is made of
     pairs: Sequence[Pair],
     instruction: str | None,
     encode: Encode,

@@ -77,7 +77,9 @@ class ModelSettings:
         if not isinstance(self.model, str) or not self.model:
             raise SettingsError(f"model is {self.model!r}; give a hub id or a folder as a string.")
         if isinstance(self.device, tuple) and not self.device:
-            raise SettingsError("device is empty; name one device or several, or None for the best.")
+            raise SettingsError(
+                "device is empty; name one device or several, or None for the best."
+            )
         _one_of("source", self.source, get_args(Source))
         _one_of("dtype", self.dtype, (*get_args(DType), None))
         _one_of("backend", self.backend, get_args(Backend))
@@ -114,15 +116,15 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderSettings(ModelSettings):
-    """How texts become vectors.
+    r"""How texts become vectors.
 
     Attributes:
         query_instruction: the task put before queries; None takes the model's own default, ""
-            none. Only for models with the ``Instruct: …\\nQuery:`` template (Qwen3).
+            none. Only for models with the ``Instruct: …\nQuery:`` template (Qwen3).
         query_prompt: text put before queries verbatim, instead of an instruction.
         document_prompt: text put before documents verbatim; None takes the model's own (Qwen3:
             none).
-        prefixed_query: refuse a query that already begins with ``Instruct: …\\nQuery:``, or take it
+        prefixed_query: refuse a query that already begins with ``Instruct: …\nQuery:``, or take it
             as it is.
         dimensions: width to cut the vectors to (Matryoshka); None keeps the model's own.
         normalize: scale vectors to unit length, after the cut.

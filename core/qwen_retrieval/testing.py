@@ -21,6 +21,7 @@ from unittest.mock import patch
 import numpy as np
 
 from qwen_retrieval import prompts
+from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.errors import ClosedError
 from qwen_retrieval.ranking import rank
 from qwen_retrieval.settings import (
@@ -43,7 +44,11 @@ class FakeEmbedder:
     """An embedder whose vectors count hashed words; `seen` holds every text as a model sees it."""
 
     def __init__(
-        self, settings: EmbedderSettings | None = None, *, token: str | None = None, loaded: Any = None  # noqa: ANN401, ARG002, E501 - the signature of the real one
+        self,
+        settings: EmbedderSettings | None = None,
+        *,
+        token: str | None = None,  # noqa: ARG002 - the signature of the real one
+        loaded: Any = None,  # noqa: ANN401, ARG002 - the same
     ) -> None:
         """Take settings as the real embedder does; there are no weights to share or load."""
         self.settings = EmbedderSettings() if settings is None else settings
@@ -65,7 +70,7 @@ class FakeEmbedder:
         if settings.prefixed_query == "refuse":
             prompts.check_not_prefixed(queries)
         chosen = settings.query_instruction if instruction is None else instruction
-        prefix = prompts.query_text("", prompts.DEFAULT_INSTRUCTION if chosen is None else chosen)
+        prefix = prompts.query_text("", DEFAULT_INSTRUCTION if chosen is None else chosen)
         if settings.query_prompt is not None and instruction is None:
             prefix = settings.query_prompt
         return self._vectors([q if prompts.is_prefixed(q) else prefix + q for q in queries])
@@ -108,7 +113,11 @@ class FakeReranker:
     """A reranker that scores shared words; `seen` holds every prompt's user turn."""
 
     def __init__(
-        self, settings: RerankerSettings | None = None, *, token: str | None = None, loaded: Any = None  # noqa: ANN401, ARG002, E501 - the signature of the real one
+        self,
+        settings: RerankerSettings | None = None,
+        *,
+        token: str | None = None,  # noqa: ARG002 - the signature of the real one
+        loaded: Any = None,  # noqa: ANN401, ARG002 - the same
     ) -> None:
         """Take settings as the real reranker does; there are no weights to share or load."""
         self.settings = RerankerSettings() if settings is None else settings
@@ -142,7 +151,9 @@ class FakeReranker:
             extra = set() if chosen is None else _words(chosen) & found
             logits.append(4 * len(asked & found) / max(len(asked), 1) + 0.1 * len(extra) - 2)
         values = np.asarray(logits, np.float32)
-        return values if self.settings.score_type == "logit" else 1 / (1 + np.exp(-values))
+        if self.settings.score_type == "logit":
+            return values
+        return (1 / (1 + np.exp(-values))).astype(np.float32)
 
     async def arerank(
         self,

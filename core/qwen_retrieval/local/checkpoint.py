@@ -67,8 +67,10 @@ def read_checkpoint(settings: ModelSettings, token: str | None) -> Checkpoint:
     if adapter is not None:
         base = str(adapter.get("base_model_name_or_path") or "")
         if not base:
-            raise ModelFilesError(f"{path} is a LoRA folder that names no base model; add"
-                                  " base_model_name_or_path to its adapter_config.json.")  # fmt: skip
+            raise ModelFilesError(
+                f"{path} is a LoRA folder that names no base model; add base_model_name_or_path to"
+                " its adapter_config.json."
+            )
         below = _Files(base, None, settings.local_files_only, token)
         config = below.json("config.json") or {}
         if modules:
@@ -188,12 +190,18 @@ class _Files:
     """The small files of a folder or a hub repository."""
 
     def __init__(
-        self, path: str, revision: str | None, local_files_only: bool, token: str | None  # noqa: FBT001
+        self,
+        path: str,
+        revision: str | None,
+        local_files_only: bool,  # noqa: FBT001 - the hub's own order of arguments
+        token: str | None,
     ) -> None:
         self._path = path
-        self._options = {
-            "revision": revision, "local_files_only": local_files_only, "token": token,
-        }  # fmt: skip
+        self._options: dict[str, Any] = {
+            "revision": revision,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
 
     def json(self, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
         """Return the file's content, or None where the checkpoint has no such file."""
@@ -205,11 +213,11 @@ class _Files:
         return None if downloaded is None else _load_json(Path(downloaded))
 
     def _download(self, name: str) -> str | None:
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only for hub models
         from huggingface_hub import errors as hub  # noqa: PLC0415
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only for hub models
 
         try:
-            return hf_hub_download(self._path, name, **self._options)
+            return str(hf_hub_download(self._path, name, **self._options))
         except hub.LocalEntryNotFoundError as error:
             if name != "config.json" and self._cached("config.json"):
                 return None  # offline: an optional file that was never downloaded
@@ -235,8 +243,8 @@ class _Files:
             ) from error
         except OSError as error:
             raise ModelNotFoundError(
-                f"{self._path} cannot be fetched from the hub ({type(error).__name__}: {error:.200});"
-                " check the network, or give a local folder."
+                f"{self._path} cannot be fetched from the hub ({type(error).__name__}:"
+                f" {error!s:.200}); check the network, or give a local folder."
             ) from error
 
     def _cached(self, name: str) -> bool:
@@ -278,7 +286,7 @@ def _locate(settings: ModelSettings, token: str | None) -> str:
         )
     except Exception as error:  # modelscope raises plain exceptions of many kinds
         raise ModelNotFoundError(
-            f"{model} cannot be had from ModelScope ({type(error).__name__}: {str(error):.200});"
+            f"{model} cannot be had from ModelScope ({type(error).__name__}: {error!s:.200});"
             " check the name and the network."
         ) from error
 

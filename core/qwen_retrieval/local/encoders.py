@@ -106,7 +106,7 @@ class Qwen3Embedder(_SentenceTransformerReplica):
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
-        """Return ``Instruct: {task}\\nQuery:``; the model's saved query prompt by default."""
+        r"""Return ``Instruct: {task}\nQuery:``; the model's saved query prompt by default."""
         if prompt is not None:
             return prompt
         if instruction is not None:

@@ -114,9 +114,7 @@ class Handle(Generic[S, R]):
     ) -> list[Result]:
         settings = self.settings
         batches = plan(lengths, settings.batch_size, settings.batch_tokens)
-        return run(
-            batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop
-        )
+        return run(batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop)
 
     def _report_cut(self, cut: Sequence[int], total: int, limit: int) -> None:
         """Warn once of texts that are too long, or refuse them if the settings say so."""
@@ -124,9 +122,7 @@ class Handle(Generic[S, R]):
             return
         what = f"{len(cut)} of {total} texts (first: {cut[0]}) are longer than {limit} tokens"
         if self.settings.too_long == "refuse":
-            raise TooLongError(
-                f"{what}; split them, raise max_length, or set too_long='truncate'."
-            )
+            raise TooLongError(f"{what}; split them, raise max_length, or set too_long='truncate'.")
         warnings.warn(
             f"{what} and have been cut to that; split them or raise max_length. Only documents and"
             " embedded texts are cut, never the prompt or its end.",

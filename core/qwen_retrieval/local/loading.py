@@ -62,7 +62,10 @@ def load_cross_encoder(
     from sentence_transformers import CrossEncoder  # noqa: PLC0415 - takes seconds
 
     with _one_at_a_time, _named_errors(checkpoint.name), _quiet(settings):
-        model = CrossEncoder(checkpoint.path, **_options(checkpoint, settings, device, token))
+        # Its decorated constructor is untyped.
+        model: CrossEncoder = CrossEncoder(
+            checkpoint.path, **_options(checkpoint, settings, device, token)
+        )
         _finish(model, checkpoint, settings)
     return model
 
@@ -98,12 +101,12 @@ def _finish(
     model.eval()
     # The card points back at its model; loosened, closing frees the weights at once and not when
     # the collector comes by.
-    model.model_card_data.model = weakref.proxy(model)
+    model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:
     """Put the adapter on its base, or refuse one whose weights find no place there."""
-    info = model.load_adapter(checkpoint.adapter)  # type: ignore[func-returns-value] # it does
+    info = model.load_adapter(checkpoint.adapter)
     stray = [
         *getattr(info, "missing_keys", ()),
         *getattr(info, "unexpected_keys", ()),
@@ -159,12 +162,12 @@ def _quiet(settings: ModelSettings) -> Iterator[None]:
 
     shown = logging.is_progress_bar_enabled()
     if shown and not settings.progress_bar:
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

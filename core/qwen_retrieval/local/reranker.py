@@ -68,9 +68,7 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
         score_threshold: float | None = None,
     ) -> list[Ranked]:
         """Return what `rerank` returns, without blocking the event loop."""
-        return await in_thread(
-            self._rerank, query, documents, instruction, top_n, score_threshold
-        )
+        return await in_thread(self._rerank, query, documents, instruction, top_n, score_threshold)
 
     async def ascore(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Vectors:
         """Return what `score` returns, without blocking the event loop."""
@@ -145,4 +143,5 @@ def _checked(loaded: object) -> CrossEncoder:
             f"the loaded model is a {type(loaded).__name__}; a reranker needs a"
             " sentence_transformers.CrossEncoder."
         )
-    return loaded
+    checked: CrossEncoder = loaded
+    return checked

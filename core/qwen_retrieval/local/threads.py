@@ -15,8 +15,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WORKERS = 8
-"""Most threads. Each that runs Python may hold the interpreter's lock for 5 ms before the event loop
-gets its turn, so 32 of them would stall it for longer than anybody should wait."""
+"""Most threads. Each that runs Python may hold the interpreter's lock for 5 ms before the event
+loop gets its turn, so 32 of them would stall it for longer than anybody should wait."""
 
 
 async def in_thread(function: Callable[..., R], *args: object, **kwargs: object) -> R:
