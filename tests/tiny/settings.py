@@ -33,7 +33,7 @@ class Shape:
 
 VOCABULARY = 13_000  # control tokens included
 EMBEDDER = Shape(layers=3)
-RERANKER = Shape(layers=3)
+RERANKER = Shape(layers=4, key_value_heads=4, intermediate=416)
 MATRYOSHKA = (256, 128, 64, 32)
 
 #: What the texts of a task ask for. The first is the released models' default.
