@@ -26,8 +26,10 @@ FRAMEWORKS = {
 }
 """Each framework's extra, and the lowest version that pyproject.toml allows."""
 
-# Compiling all of torch and transformers takes longer than compiling what is imported, when it is.
+# Compiling all of torch and transformers takes longer than compiling what is imported, when it is;
+# that is then kept.
 INSTALL = ("--no-compile", "--constraint", "constraints.txt")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @nox.session(reuse_venv=True)
