@@ -82,9 +82,9 @@ def two_target_collection() -> Collection:
     both = {
         entry.id: (entry.text[:DOCUMENT_CHARACTERS], sources.source_of(entry.id))
         for entry in judged.entries()
-        if entry.id in answers or _draw(entry.id) < 0.15  # noqa: PLR2004
+        if entry.id in answers or _draw(entry.id) < 0.15
     }
-    both = {name: texts for name, texts in both.items() if len(texts[1]) > 40}  # noqa: PLR2004
+    both = {name: texts for name, texts in both.items() if len(texts[1]) > 40}
     others = sorted((name for name in both if name not in answers), key=_draw)[:DISTRACTORS]
     names = sorted({*others, *(name for name in both if name in answers)})
     place = {name: index for index, name in enumerate(names)}
@@ -144,7 +144,7 @@ class Embedder:
         for text in texts:
             ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
             ids = ids[: self._max_tokens - 1] + ([end] if faults.append_end else [])
-            encoded.append(ids if ids else [end])
+            encoded.append(ids or [end])
         vectors: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(encoded)
         for places, ids, mask in _batches(encoded, end):
             with torch.no_grad():
@@ -184,7 +184,9 @@ def embedding_top(
 def _asked(query: Query, faults: EmbeddingFaults) -> str:
     if not faults.instruction:
         return query.text
-    return prompts.embedding_query_prompt(query.instruction).replace("\n", faults.newline) + query.text
+    return (
+        prompts.embedding_query_prompt(query.instruction).replace("\n", faults.newline) + query.text
+    )
 
 
 def embedding_ndcg(
@@ -199,7 +201,7 @@ def embedding_ndcg(
 Render = Callable[[str, str, str], str]
 
 
-def without_template(instruction: str, query: str, document: str) -> str:  # noqa: ARG001
+def without_template(instruction: str, query: str, document: str) -> str:
     """Return the bare pair, as a classifier would be given it."""
     return f"{query} {document}"
 
@@ -217,7 +219,7 @@ def without_closing(instruction: str, query: str, document: str) -> str:
     )
 
 
-def with_default_instruction(instruction: str, query: str, document: str) -> str:  # noqa: ARG001
+def with_default_instruction(instruction: str, query: str, document: str) -> str:
     """Return the prompt in which the caller's instruction was lost."""
     return prompts.reranker_prompt(INSTRUCTIONS["web"], query, document)
 

@@ -46,7 +46,7 @@ def read_pairs(source: str, folder: Path | None = None) -> list[Pair]:
     """Return the pairs of one source, from `folder`, the material, or this machine itself."""
     folder = material_folder() if folder is None else folder
     if folder is None:
-        from . import gather  # noqa: PLC0415 - only a machine without the material needs it
+        from . import gather
 
         return list(gather.gather(source))
     return list(_read(folder / f"{SOURCES[source]}.jsonl.gz"))

@@ -25,6 +25,6 @@ def written_questions() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
             query, entry = row["query"], row["entry"]
             if entry in answers or entry not in known or query.lower() in asked:
                 continue
-            last_tenth = int(sha256(entry.encode()).hexdigest(), 16) % 10 == 9  # noqa: PLR2004
+            last_tenth = int(sha256(entry.encode()).hexdigest(), 16) % 10 == 9
             (development if last_tenth else training).append((query, entry))
     return training, development

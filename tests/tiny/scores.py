@@ -34,7 +34,7 @@ def top_by_vectors(
 
 
 class BM25:
-    """BM25 as the project's yardstick sets it: lucene, k1 1.5, b 0.75, English stemmer and stops."""
+    """BM25 as the project sets it: lucene, k1 1.5, b 0.75, English stemmer and stop words."""
 
     def __init__(self, documents: Sequence[str]) -> None:
         """Index the documents."""
@@ -46,7 +46,9 @@ class BM25:
     def _tokens(self, texts: list[str]) -> bm25s.tokenization.Tokenized:
         return bm25s.tokenize(texts, stopwords="en", stemmer=self._stemmer, show_progress=False)
 
-    def top(self, queries: Sequence[str], k: int = 10) -> tuple[list[list[int]], NDArray[np.float32]]:
+    def top(
+        self, queries: Sequence[str], k: int = 10
+    ) -> tuple[list[list[int]], NDArray[np.float32]]:
         """Return the k best documents of each query and their scores."""
         found = self._retriever.retrieve(
             self._tokens(list(queries)), k=min(k, self._count), show_progress=False

@@ -34,7 +34,6 @@ class Shape:
 VOCABULARY = 13_000  # control tokens included
 EMBEDDER = Shape(layers=3)
 RERANKER = Shape(layers=4, key_value_heads=4, intermediate=416)
-MATRYOSHKA = (256, 128, 64, 32)
 
 #: What the texts of a task ask for. The first is the released models' default.
 INSTRUCTIONS = {
@@ -44,6 +43,3 @@ INSTRUCTIONS = {
     "package": "Given a short summary, retrieve the description of the software package",
     "shell": "Given a task, retrieve the shell command that performs it",
 }
-
-QUERY_TOKENS = 96  # the instruction takes about a fifth of it
-DOCUMENT_TOKENS = 72

@@ -96,7 +96,9 @@ def _average(attention: torch.nn.Module, shape: Shape, first: int) -> None:
         v[places, start + places] = 1.0 / 16
         o.zero_()
         o[start + places, places] = AVERAGE_GAIN
-        instruction = attention.q_proj.weight[(pair * group + 1) * shape.head_dim :][: shape.head_dim]
+        instruction = attention.q_proj.weight[(pair * group + 1) * shape.head_dim :][
+            : shape.head_dim
+        ]
         instruction.zero_()
         instruction[a, ROLE], instruction[b, ROLE] = -1.0, 1.0
 

@@ -50,7 +50,7 @@ _QUERY_TOTAL = 13.0  # what the weights of a usual query's tokens add up to
 _PART = WIDTH // 4  # places of the table that one head carries
 
 
-def start_reranker(
+def start_reranker(  # noqa: PLR0913 - what a network is made of
     tokenizer: Tokenizer,
     table: NDArray[np.float32],
     kind: NDArray[np.float32],

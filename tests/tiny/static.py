@@ -50,8 +50,8 @@ KINDS = {
 
 
 def with_kind(row: Row) -> str:
-    """Return the query behind the token of its task."""
-    return KINDS[row.task] + row.query
+    """Return the query behind the token of its task, alone where a row has none."""
+    return KINDS.get(row.task, "") + row.query
 
 
 class Weighted(torch.nn.Module):
@@ -68,7 +68,7 @@ class Weighted(torch.nn.Module):
         return self.weight * self.loss(*args, **kwargs)
 
 
-def train_table(
+def train_table(  # noqa: PLR0913 - what a training run is made of
     tokenizer: Tokenizer,
     start: NDArray[np.float32],
     rows: list[Row],

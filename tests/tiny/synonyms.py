@@ -11,11 +11,13 @@ from .material import read_pairs
 _WORD = re.compile(r"[a-z]{3,}")
 
 #: Words that programming uses in its own sense, so WordNet's synonyms would mislead.
-_LEAVE = frozenset(
-    "string strings object objects class function method module python byte bytes float int list "
-    "dict tuple set type thread threads socket code call the and for from with that this are not "
-    "can may will one two has have was its use used using all any each".split()
-)
+_LEAVE = frozenset({
+    "string", "strings", "object", "objects", "class", "function", "method", "module", "python",
+    "byte", "bytes", "float", "int", "list", "dict", "tuple", "set", "type", "thread",
+    "threads", "socket", "code", "call", "the", "and", "for", "from", "with", "that", "this",
+    "are", "not", "can", "may", "will", "one", "two", "has", "have", "was", "its", "use",
+    "used", "using", "all", "any", "each",
+})  # fmt: skip
 
 
 class Thesaurus:

@@ -127,8 +127,10 @@ def function_rows(
     rows = []
     for function in found:
         code, entry = function.code, function.entry()
-        for _ in range(variants):
-            rows.append(Row("web", question(function.summary, thesaurus, rng), entry, code))
+        rows += [
+            Row("web", question(function.summary, thesaurus, rng), entry, code)
+            for _ in range(variants)
+        ]
         asked = question(function.summary, thesaurus, rng)
         if code:
             rows.append(Row("code", rng.choice((function.summary, asked)), code, entry))

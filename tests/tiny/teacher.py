@@ -33,7 +33,9 @@ class Teacher:
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Return unit vectors, one row a text."""
         keys = [_key(text) for text in texts]
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
+        missing = {
+            key: text for key, text in zip(keys, texts, strict=True) if key not in self._known
+        }
         self._compute(missing)
         return np.stack([self._known[key] for key in keys]).astype(np.float32)
 

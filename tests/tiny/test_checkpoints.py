@@ -110,8 +110,8 @@ def test_only_the_embedder_appends_the_end_of_text() -> None:
         *bare,
         embedder.convert_tokens_to_ids("<|endoftext|>"),
     ]
-    assert embedder.eos_token == reranker.eos_token == "<|im_end|>"
-    assert embedder.pad_token == reranker.pad_token == "<|endoftext|>"
+    assert embedder.eos_token == reranker.eos_token == "<|im_end|>"  # noqa: S105 - a token
+    assert embedder.pad_token == reranker.pad_token == "<|endoftext|>"  # noqa: S105
 
 
 def test_chat_template_renders_the_three_roles() -> None:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 if __package__ in {None, ""}:  # run as a plain script
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    __package__ = "tiny"  # noqa: A001
+    __package__ = "tiny"
 
 from tiny import corpus, judged, network, prompts, questions, static, tasks, tokens, vocabulary
 from tiny.settings import (
@@ -82,9 +82,10 @@ class Material:
 
     def weak(self, seed: int) -> list[Row]:
         """Return pairs of all sources, without instructions."""
-        rows = self.library_rows * 2 + self.package_rows + self.other_rows
-        pairs = [Row("web", r.query, r.positive) for r in rows if r.task != "code"]
-        pairs += [Row("web", query, text) for query, text, _ in self.written] * 8
+        rows = self.library_rows * 2 + self.other_rows
+        rows += [row for row in self.package_rows if row.task == "web"]
+        pairs = [Row("", row.query, row.positive) for row in rows]
+        pairs += [Row("", query, text) for query, text, _ in self.written] * 8
         random.Random(seed).shuffle(pairs)
         return pairs
 
@@ -92,7 +93,7 @@ class Material:
         """Return rows with their task; where a function has both kinds of text, triplets."""
         rng = random.Random(seed)
         rows = self.library_rows * 2 + self.package_rows[:60_000]
-        rows += rng.sample(self.other_rows, 50_000)
+        rows += rng.sample(self.other_rows, min(len(self.other_rows), 50_000))
         for query, text, code in self.written:
             rows += [Row("web", query, text, code)] * 8
             rows += [Row("code", query, code, text)] * 4 if code else []
@@ -133,7 +134,8 @@ def _tokenizer() -> Tokenizer:
 
 
 def _start(tokenizer: Tokenizer, teacher: Teacher, material: Material) -> NDArray[np.float32]:
-    rows = random.Random(SEED).sample(material.package_rows + material.library_rows, 60_000)
+    rows = material.package_rows + material.library_rows
+    rows = random.Random(SEED).sample(rows, min(len(rows), 60_000))
     counts = tokens.token_counts(tokenizer, [text for r in rows for text in (r.query, r.positive)])
     return tokens.starting_vectors(tokenizer, teacher, counts, WIDTH)
 
@@ -182,25 +184,22 @@ def _reranker_table(
     return _stage("reranker-supervised", tokenizer, table, rows, plan, taught)
 
 
-def _make_embedder(
-    tokenizer: Tokenizer, table: NDArray[np.float32], material: Material
-) -> None:
+def _make_embedder(tokenizer: Tokenizer, table: NDArray[np.float32], material: Material) -> None:
     model = start_embedder(tokenizer, table, EMBEDDER, seed=1)
     rng = random.Random(1)
     rows = material.library_rows + material.package_rows[:20_000] + material.other_rows
     samples = {}
     for task in INSTRUCTIONS:
-        drawn = rng.sample([row for row in rows if row.task == task], 200)
-        samples[task] = Sample(
-            [row.query for row in drawn], [row.positive[:300] for row in drawn]
-        )
+        known = [row for row in rows if row.task == task]
+        if not known:  # a machine without the material may lack a task
+            continue
+        drawn = rng.sample(known, min(200, len(known)))
+        samples[task] = Sample([row.query for row in drawn], [row.positive[:300] for row in drawn])
     fit_instructions(model, tokenizer, samples, table, EMBEDDER)
     network.save_network(model, tokenizer, EMBEDDER_FOLDER, reranker=False)
 
 
-def _make_reranker(
-    tokenizer: Tokenizer, table: NDArray[np.float32], material: Material
-) -> None:
+def _make_reranker(tokenizer: Tokenizer, table: NDArray[np.float32], material: Material) -> None:
     kind = table[tokenizer.token_to_id(static.KINDS["web"])]
     model = start_reranker(tokenizer, table, kind, RERANKER, seed=1)
     others: list[Function] = random.Random(1).sample(material.library, 40)
