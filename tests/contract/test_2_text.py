@@ -86,7 +86,7 @@ def test_awkward_documents_have_the_scores_of_the_plain_forward(
     """Promise 2: a document can neither end the prompt nor answer for itself."""
     found = computing_reranker(score_type="logit").scores(QUESTION, TEXTS)
     expected = [reference_reranker.logit(QUESTION, text) for text in TEXTS]
-    assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_awkward_queries_have_the_scores_of_the_plain_forward(
@@ -96,7 +96,7 @@ def test_awkward_queries_have_the_scores_of_the_plain_forward(
     face = computing_reranker(score_type="logit")
     found = [face.scores(text, ["Copy a file."])[0] for text in TEXTS]
     expected = [reference_reranker.logit(text, "Copy a file.") for text in TEXTS]
-    assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("changed", ["strip", "newline", "blanks", "carriage return"])

@@ -38,7 +38,7 @@ def test_the_logit_is_yes_minus_no(
     """Promise 4: `score_type="logit"` gives yes − no itself."""
     found = computing_reranker(score_type="logit").scores(QUESTION, DOCUMENTS)
     expected = [reference_reranker.logit(QUESTION, text) for text in DOCUMENTS]
-    assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_pairs_of_many_queries_are_scored_in_the_order_given(reranker: Any) -> None:
@@ -176,7 +176,7 @@ def test_only_the_document_is_cut(
     expected = [
         reference_reranker.logit(QUESTION, text, max_length=length) for text in (short, long)
     ]
-    assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_document_that_is_too_long_can_be_refused(

@@ -172,7 +172,11 @@ class TestThroughTheModel:
             encoders = Encoders(replica._model.tokenizer)
             if handle is embedder:
                 embedder.embed_documents([hostile])
-                embedder.embed_queries([hostile], instruction=hostile)
+                # Half of it each: both together are longer than this model reads.
+                half = len(CONTROL_TOKENS) // 2
+                embedder.embed_queries(
+                    ["".join(CONTROL_TOKENS[:half])], instruction="".join(CONTROL_TOKENS[half:])
+                )
                 expected = {"<|endoftext|>": 1}
             else:
                 reranker.rerank(hostile, [hostile], instruction=hostile)
