@@ -179,7 +179,11 @@ class TestThroughTheModel:
                 )
                 expected = {"<|endoftext|>": 1}
             else:
-                reranker.rerank(hostile, [hostile], instruction=hostile)
+                # A third of them in each place, in turn: all of them in each would not fit.
+                thirds = ["".join(CONTROL_TOKENS[n::3]) for n in range(3)]
+                for n in range(3):
+                    query, document, task = thirds[n:] + thirds[:n]
+                    reranker.rerank(query, [document], instruction=task)
                 expected = TEMPLATE
             assert seen
             assert all(encoders.controls(ids) == expected for ids in seen)
