@@ -93,7 +93,7 @@ def test_the_core_loads_neither_torch_nor_a_framework() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_an_adapter_adds_little_to_its_framework(name: str) -> None:
-    """An adapter's import adds less than 100 ms to its framework's own, best of five, since noise only adds."""
+    """An adapter's import adds less than 100 ms to its framework's own: best of five."""
     theirs, ours = imports(name)
     seconds = [measure(ours, theirs)["seconds"] for _ in range(RUNS)]
     assert min(seconds) < LIMIT, seconds
