@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -29,14 +31,15 @@ def in_memory(documents: list[Document], embeddings: QwenEmbeddings) -> VectorSt
     return InMemoryVectorStore.from_documents(documents, embeddings)
 
 
-def chroma(documents: list[Document], embeddings: QwenEmbeddings) -> VectorStore:
-    """Return Chroma in memory, without its telemetry."""
+def chroma(folder: Path, documents: list[Document], embeddings: QwenEmbeddings) -> VectorStore:
+    """Return Chroma in a folder of its own, for in memory it has one store for the process."""
     return Chroma.from_documents(
         documents,
         embeddings,
         collection_name="texts",
         collection_metadata={"hnsw:space": "cosine"},
-        client_settings=Settings(anonymized_telemetry=False, allow_reset=True),
+        persist_directory=str(folder),
+        client_settings=Settings(anonymized_telemetry=False),
     )
 
 
@@ -46,15 +49,10 @@ def qdrant(documents: list[Document], embeddings: QwenEmbeddings) -> VectorStore
 
 
 @pytest.fixture(params=[in_memory, chroma, qdrant])
-def build(request: pytest.FixtureRequest) -> Iterator[Build]:
-    """Return what builds a store, and empty what outlives the test."""
-    yield request.param
-    if request.param is chroma:
-        # Chroma keeps one memory for the process.
-        Chroma(
-            collection_name="texts",
-            client_settings=Settings(anonymized_telemetry=False, allow_reset=True),
-        ).delete_collection()
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
+    """Return what builds a store."""
+    found: Build = partial(chroma, tmp_path) if request.param is chroma else request.param
+    return found
 
 
 async def test_a_store_gives_the_models_own_order_and_metadata(build: Build) -> None:
