@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -34,6 +35,16 @@ def test_a_folder_stays_within_its_limit(folder: Path) -> None:
     """Each checkpoint takes at most 12 MB, its card included."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= LIMIT_BYTES
+
+
+@BOTH
+def test_a_card_names_the_training_data(folder: Path) -> None:
+    """The demo prints what a model was trained on, which the card's header and table both say."""
+    card = ModelCard.load(folder / "README.md")
+    names = card.data.get("datasets")
+    assert len(names) >= 7
+    for name in names:
+        assert f"| {name}" in card.text
 
 
 @BOTH
