@@ -35,7 +35,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 @nox.session(reuse_venv=True)
 def environment(session: nox.Session) -> None:
     """Install what the sessions without an environment of their own need."""
-    session.install(*INSTALL, *groups("dev"), "--editable", f".[{','.join(FRAMEWORKS)},peft]")
+    session.install(*INSTALL, *groups("dev"), "--editable", ".[all]")
 
 
 @nox.session(reuse_venv=True)

