@@ -70,10 +70,15 @@ def embedder_ids(texts: Sequence[str], encode: Encode, eos: int, max_length: int
     return Tokenized([[*ids[:room], eos] for ids in encoded], cut)
 
 
+def reranker_task(instruction: str | None) -> str:
+    """Return what stands before the query in the user's turn."""
+    task = DEFAULT_INSTRUCTION if instruction is None else instruction
+    return f"<Instruct>: {task}\n<Query>:"
+
+
 def reranker_head(query: str, instruction: str | None) -> str:
     """Return what stands before the document in the user's turn."""
-    task = DEFAULT_INSTRUCTION if instruction is None else instruction
-    return f"<Instruct>: {task}\n<Query>: {query}\n<Document>: "
+    return f"{reranker_task(instruction)} {query}\n<Document>: "
 
 
 def reranker_ids(  # noqa: PLR0913 - what a prompt is made of

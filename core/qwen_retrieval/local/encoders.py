@@ -11,6 +11,7 @@ from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local.padding import padded
+from qwen_retrieval.local.shared import SharedForward
 from qwen_retrieval.local.tokens import plain_encoder, token_id
 from qwen_retrieval.local.turnstile import Turnstile
 
@@ -104,6 +105,7 @@ class Qwen3Embedder(_SentenceTransformerReplica):
         self._encode = plain_encoder(tokenizer)
         self._eos = token_id(tokenizer, prompts.EMBEDDER_EOS, name)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
+        self._shared = SharedForward.of(model.transformers_model, name, _unusual(self._modules))
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
         r"""Return ``Instruct: {task}\nQuery:``; the model's saved query prompt by default."""
@@ -117,20 +119,37 @@ class Qwen3Embedder(_SentenceTransformerReplica):
     def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
         """Return the ids of each text, EOS at the end."""
         tokenized = prompts.embedder_ids(texts, self._encode, self._eos, limit)
-        self._check_room(prefix, limit)
-        return tokenized.ids, [len(ids) for ids in tokenized.ids], tokenized.cut
+        prompt = self._encode([prefix])[0] if prefix else []
+        if len(prompt) + 1 >= limit:
+            raise SettingsError(
+                f"max_length is {limit}, but the prompt and EOS alone take {len(prompt) + 1}"
+                " tokens; raise it or shorten the instruction."
+            )
+        items: Sequence[Any] = tokenized.ids
+        if self._shared is not None:
+            items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
+        return items, [len(item) for item in items], tokenized.cut
 
     def compute(self, items: Sequence[Any]) -> Result:
-        """Return full-width vectors of token-id sequences."""
-        return self._vectors(padded(items, self._pad, side="right"))
+        """Return full-width vectors of prepared texts."""
+        if self._shared is None:
+            return self._vectors(padded(items, self._pad, side="right"))
+        import torch  # noqa: PLC0415 - loaded with the first model
 
-    def _check_room(self, prefix: str, limit: int) -> None:
-        taken = len(self._encode([prefix])[0]) + 1 if prefix else 1
-        if taken >= limit:
-            raise SettingsError(
-                f"max_length is {limit}, but the prompt and EOS alone take {taken} tokens; raise it"
-                " or shorten the instruction."
-            )
+        with torch.inference_mode():
+            rows: Result = self._shared.last_hidden(items).float().cpu().numpy()
+        return rows
+
+
+def _unusual(modules: Sequence[Any]) -> str | None:
+    """Return what else than last-token pooling stands behind the transformer."""
+    from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
+
+    match modules[1:]:
+        case [Pooling(pooling_mode="lasttoken", include_prompt=True)]:
+            return None
+        case rest:
+            return f"the modules {', '.join(type(module).__name__ for module in rest)}"
 
 
 class AnyEmbedder(_SentenceTransformerReplica):

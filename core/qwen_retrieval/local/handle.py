@@ -110,10 +110,22 @@ class Handle(Generic[S, R]):
         return min(limits, default=1 << 30)  # a model without a limit of its own
 
     def _run(
-        self, replicas: list[R], items: Sequence[Any], lengths: Sequence[int], stop: Event | None
+        self,
+        replicas: list[R],
+        items: Sequence[Any],
+        lengths: Sequence[int],
+        stop: Event | None,
+        waves: Sequence[Sequence[int]] | None = None,
     ) -> list[Result]:
+        """Return every item's result; a wave's batches come before those of the next."""
         settings = self.settings
-        batches = plan(lengths, settings.batch_size, settings.batch_tokens)
+        batches = [
+            [wave[place] for place in batch]
+            for wave in ([range(len(items))] if waves is None else waves)
+            for batch in plan(
+                [lengths[place] for place in wave], settings.batch_size, settings.batch_tokens
+            )
+        ]
         return run(batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop)
 
     def _report_cut(self, cut: Sequence[int], total: int, limit: int) -> None:

@@ -121,10 +121,10 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
         chosen = self.settings.instruction if instruction is None else instruction
         distinct, inverse = unique(pairs)
         limit = self._limit(replicas[0], RERANKER_MAX_LENGTH)
-        tokenized = replicas[0].prepare(distinct, chosen, limit)
-        cut = set(tokenized.cut)
-        self._report_cut([n for n, p in enumerate(inverse) if p in cut], len(pairs), limit)
-        rows = self._run(replicas, tokenized.ids, [len(ids) for ids in tokenized.ids], stop)
+        items, lengths, cut = replicas[0].prepare(distinct, chosen, limit)
+        cut_here = set(cut)
+        self._report_cut([n for n, p in enumerate(inverse) if p in cut_here], len(pairs), limit)
+        rows = self._run(replicas, items, lengths, stop, waves=replicas[0].waves(items))
         if stop is not None and stop.is_set():
             return np.empty(0, np.float32)  # nobody waits for it
         logits = np.asarray(rows, np.float32)[inverse]

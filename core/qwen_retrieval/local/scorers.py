@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval import prompts
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.padding import padded
+from qwen_retrieval.local.shared import SharedForward
 from qwen_retrieval.local.tokens import plain_encoder, token_id
 from qwen_retrieval.local.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+    from torch import Tensor
 
     from qwen_retrieval.contract import Pair
     from qwen_retrieval.local.batching import Result
-    from qwen_retrieval.prompts import Tokenized
+    from qwen_retrieval.local.encoders import Prepared
 
 
 class RerankerReplica:
@@ -54,15 +56,40 @@ class RerankerReplica:
         if not self._causal and inner.config.pad_token_id is None:
             # Without it transformers cannot find the last token of a padded batch.
             inner.config.pad_token_id = self._pad
+        self._answer = _answer_row(model)
+        unusual = "an unusual head" if self._answer is None else None
+        self._shared = SharedForward.of(inner, name, unusual)
 
-    def prepare(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> Tokenized:
-        """Return the ids of the whole prompt of each pair."""
-        return prompts.reranker_ids(
+    def prepare(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> Prepared:
+        """Return the whole prompt of each pair, ready to compute."""
+        tokenized = prompts.reranker_ids(
             pairs, instruction, self._encode, self._prefix, self._suffix, limit
         )
+        items: Sequence[Any] = tokenized.ids
+        if self._shared is not None:
+            trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
+            items = self._shared.branches(tokenized.ids, trunk, [query for query, _ in pairs])
+        return items, [len(item) for item in items], tokenized.cut
+
+    def waves(self, items: Sequence[Any]) -> list[list[int]]:
+        """Return the items' places in parts, each to be computed before the next begins."""
+        return [list(range(len(items)))] if self._shared is None else self._shared.waves(items)
 
     def compute(self, items: Sequence[Any]) -> Result:
-        """Return the logits yes − no of token-id sequences, shape (n,)."""
+        """Return the logits yes − no of prepared prompts, shape (n,)."""
+        import torch  # noqa: PLC0415 - loaded with the first model
+
+        if self._shared is None or self._answer is None:
+            return self._padded(items)
+        with torch.inference_mode():
+            answers = torch.nn.functional.linear(self._shared.last_hidden(items), self._answer())
+            rows = answers.float()
+            logits = rows[:, 0] - rows[:, 1] if rows.shape[1] > 1 else rows[:, 0]
+            result: Result = logits.cpu().numpy()
+        return result
+
+    def _padded(self, items: Sequence[Any]) -> Result:
+        """Return what sentence-transformers' modules make of token-id sequences."""
         import torch  # noqa: PLC0415 - loaded with the first model
 
         device = self._model.device
@@ -74,3 +101,20 @@ class RerankerReplica:
         with torch.inference_mode():
             scores: Result = self._model(features)["scores"].float().squeeze(-1).cpu().numpy()
         return scores
+
+
+def _answer_row(model: CrossEncoder) -> Callable[[], Tensor] | None:
+    """Return what gives the rows of the answers, (2, width) or (1, width), or None if unknown.
+
+    A causal head has a row for every token of the vocabulary, of which two decide.
+    """
+    from sentence_transformers.cross_encoder.modules import LogitScore  # noqa: PLC0415
+
+    inner: Any = model.transformers_model
+    match list(model)[1:]:
+        case [LogitScore() as answer] if type(inner.lm_head).__name__ == "Linear":
+            both = [answer.true_token_id, answer.false_token_id]
+            return None if None in both else lambda: inner.lm_head.weight[both]
+        case [] if type(getattr(inner, "score", None)).__name__ == "Linear":
+            return lambda: inner.score.weight
+    return None

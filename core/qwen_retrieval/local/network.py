@@ -1,0 +1,289 @@
+"""Qwen3's own forward pass: packed tokens, shared beginnings, one last position.
+
+It computes what transformers' `Qwen3Model` computes, over the same modules, without the waste that
+retrieval does not need: linear layers see the tokens of a batch without padding, the beginning that
+sequences share is computed once and kept as keys and values, and in the last layer only the last
+position goes on. The modules are called, not their weights, so that adapters keep working.
+
+Formulas: Qwen3 Technical Report (arXiv:2505.09388) and transformers' `modeling_qwen3.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stem:
+    """Keys and values of tokens that sequences begin with, layer by layer.
+
+    Each tensor has shape (1, key-value heads, tokens, head width); keys are already rotated.
+    """
+
+    tokens: int
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory it holds."""
+        return sum(k.nbytes + v.nbytes for k, v in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sequences that go on from the same beginning.
+
+    Attributes:
+        stems: what they begin with, in order; none for sequences that are given whole.
+        sequences: the token ids that follow, at least one each.
+    """
+
+    stems: tuple[Stem, ...]
+    sequences: Sequence[Sequence[int]]
+
+
+def unknown_to_network(inner: Any) -> str | None:  # noqa: ANN401 - transformers is untyped
+    """Return what in a loaded Qwen3 model `Qwen3Network` does not compute, or None."""
+    config = inner.config
+    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+    model = getattr(inner, "model", inner)
+    scaling = getattr(model.rotary_emb, "rope_type", "default")
+    if kinds != {"full_attention"}:
+        return "sliding-window attention"
+    if scaling != "default":
+        return f"rope scaling {scaling!r}"
+    if config.hidden_act != "silu":
+        return f"the activation {config.hidden_act!r}"
+    # transformers' own choice; anything else was asked for.
+    if config._attn_implementation != "sdpa":  # noqa: SLF001 - it has no public name
+        return f"attention {config._attn_implementation!r}"  # noqa: SLF001
+    return None
+
+
+class Qwen3Network:
+    """The forward pass of a loaded `Qwen3Model`."""
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - transformers' modules are untyped
+        self._embed = model.embed_tokens
+        self._layers = list(model.layers)
+        self._norm = model.norm
+        self._rotary = model.rotary_emb
+        self._head_dim: int = self._layers[0].self_attn.head_dim
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes that the keys and values of one token take."""
+        config = self._layers[0].self_attn.config
+        heads: int = config.num_key_value_heads
+        size: int = self._embed.weight.element_size()
+        return 2 * len(self._layers) * heads * self._head_dim * size
+
+    def last_hidden(self, groups: Sequence[Group]) -> Tensor:
+        """Return the normed hidden state at the end of each sequence, shape (n, width)."""
+        pack = self._pack(groups)
+        hidden = self._embed(pack.ids)
+        for number in range(len(self._layers)):
+            final = number == len(self._layers) - 1
+            hidden, _, _ = self._layer(number, hidden, pack, final=final)
+        return _normed(self._norm, hidden)
+
+    def stems(self, before: tuple[Stem, ...], sequences: Sequence[Sequence[int]]) -> list[Stem]:
+        """Return the keys and values of each sequence, which follows the stems before it."""
+        pack = self._pack([Group(before, sequences)])
+        hidden = self._embed(pack.ids)
+        kept: list[tuple[Tensor, Tensor]] = []
+        for number in range(len(self._layers) - 1):
+            hidden, key, value = self._layer(number, hidden, pack, final=False)
+            kept.append((key, value))
+        # Of the last layer nothing but these is ever looked at.
+        normed = _normed(self._layers[-1].input_layernorm, hidden)
+        kept.append(self._keys_and_values(-1, normed, pack))
+        found, start = [], 0
+        for sequence in sequences:
+            mine = slice(start, start + len(sequence))
+            layers = tuple(
+                (_heads_first(key[None, mine]), _heads_first(value[None, mine]))
+                for key, value in kept
+            )
+            found.append(Stem(len(sequence), layers))
+            start += len(sequence)
+        return found
+
+    def _pack(self, groups: Sequence[Group]) -> _Pack:
+        device = self._embed.weight.device
+        spans: list[_Span] = []
+        ids: list[int] = []
+        places: list[int] = []
+        for group in groups:
+            before = sum(stem.tokens for stem in group.stems)
+            spans.append(_Span(group, len(ids), device, self._embed.weight.dtype))
+            for sequence in group.sequences:
+                ids.extend(sequence)
+                places.extend(range(before, before + len(sequence)))
+        angles = torch.outer(
+            torch.tensor(places, dtype=torch.float32, device=device), self._rotary.inv_freq.float()
+        )
+        scale, dtype = self._rotary.attention_scaling, self._embed.weight.dtype
+        return _Pack(
+            torch.tensor(ids, device=device),
+            (angles.cos() * scale).to(dtype)[:, None],
+            (angles.sin() * scale).to(dtype)[:, None],
+            spans,
+            torch.cat([span.ends for span in spans]),
+        )
+
+    def _layer(
+        self, number: int, hidden: Tensor, pack: _Pack, *, final: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the hidden states after a layer (the last positions' if final), its k and v."""
+        layer = self._layers[number]
+        attention = layer.self_attn
+        normed = _normed(layer.input_layernorm, hidden)
+        key, value = self._keys_and_values(number, normed, pack)
+        cos, sin = pack.cos, pack.sin
+        if final:
+            normed, hidden = normed[pack.ends], hidden[pack.ends]
+            cos, sin = cos[pack.ends], sin[pack.ends]
+        query = _normed(
+            attention.q_norm, attention.q_proj(normed).unflatten(-1, (-1, self._head_dim))
+        )
+        query = _rotated(query, cos, sin)
+        attended = torch.cat(
+            [
+                span.attend_at_ends(n, query, key, value, number)
+                if final
+                else span.attend(query, key, value, number)
+                for n, span in zip(pack.sequences_before, pack.spans, strict=True)
+            ]
+        )
+        hidden = hidden + attention.o_proj(attended.flatten(1))
+        normed = _normed(layer.post_attention_layernorm, hidden)
+        mlp = layer.mlp
+        gated = silu(mlp.gate_proj(normed)).mul_(mlp.up_proj(normed))
+        return hidden + mlp.down_proj(gated), key, value
+
+    def _keys_and_values(self, number: int, normed: Tensor, pack: _Pack) -> tuple[Tensor, Tensor]:
+        """Return both for every token, each of shape (tokens, key-value heads, head width)."""
+        attention = self._layers[number].self_attn
+        shape = (-1, self._head_dim)
+        key = _normed(attention.k_norm, attention.k_proj(normed).unflatten(-1, shape))
+        return _rotated(key, pack.cos, pack.sin), attention.v_proj(normed).unflatten(-1, shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """The tokens of a batch in one row, without padding."""
+
+    ids: Tensor
+    cos: Tensor
+    sin: Tensor
+    spans: list[_Span]
+    ends: Tensor
+    """The place of each sequence's last token."""
+
+    @property
+    def sequences_before(self) -> list[int]:
+        """How many sequences stand before each span."""
+        counts = [0]
+        for span in self.spans[:-1]:
+            counts.append(counts[-1] + span.count)
+        return counts
+
+
+class _Span:
+    """The part of a pack that one group takes, and its attention.
+
+    Only here sequences are padded, on the right: a causal mask hides what comes later from all that
+    is real.
+    """
+
+    def __init__(self, group: Group, start: int, device: torch.device, dtype: torch.dtype) -> None:
+        lengths = torch.tensor([len(sequence) for sequence in group.sequences])
+        self.count = len(lengths)
+        self._stems = group.stems
+        self._tokens = slice(start, start + int(lengths.sum()))
+        self._width = int(lengths.max())
+        before = sum(stem.tokens for stem in group.stems)
+        steps = torch.arange(self._width)
+        real = steps < lengths[:, None]
+        firsts = lengths.cumsum(0) - lengths
+        self.ends = (start + firsts + lengths - 1).to(device)
+        self._into = self._out_of = None
+        if not bool(real.all()):
+            self._into = (firsts[:, None] + steps.where(real, 0)).flatten().to(device)
+            self._out_of = real.flatten().nonzero().squeeze(1).to(device)
+        self._mask = self._end_mask = None
+        if before:
+            seen = torch.ones(self._width, before + self._width, dtype=torch.bool).tril(before)
+            self._mask = _additive(seen, device, dtype)
+        if self._into is not None:
+            seen = torch.arange(before + self._width) < before + lengths[:, None]
+            self._end_mask = _additive(seen[:, None, None], device, dtype)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Return the attended values of the span's tokens, shape (tokens, heads, head width)."""
+        found = scaled_dot_product_attention(
+            self._padded(query),
+            *self._whole(key, value, layer),
+            attn_mask=self._mask,
+            is_causal=self._mask is None,
+            enable_gqa=True,
+        )
+        flat = found.transpose(1, 2).flatten(0, 1)
+        return flat if self._out_of is None else flat[self._out_of]
+
+    def attend_at_ends(
+        self, first: int, query: Tensor, key: Tensor, value: Tensor, layer: int
+    ) -> Tensor:
+        """Return the attended values of the last tokens, whose queries begin at `first`."""
+        found = scaled_dot_product_attention(
+            query[first : first + self.count, :, None],
+            *self._whole(key, value, layer),
+            attn_mask=self._end_mask,
+            enable_gqa=True,
+        )
+        return found.squeeze(2)
+
+    def _whole(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Return keys and values with those of the stems before them."""
+        own = self._padded(key), self._padded(value)
+        if not self._stems:
+            return own
+        before = [stem.layers[layer] for stem in self._stems]
+        size = (self.count, -1, -1, -1)
+        return (
+            torch.cat([*(k.expand(size) for k, _ in before), own[0]], 2),
+            torch.cat([*(v.expand(size) for _, v in before), own[1]], 2),
+        )
+
+    def _padded(self, packed: Tensor) -> Tensor:
+        mine = packed[self._tokens]
+        if self._into is not None:
+            mine = mine[self._into]
+        return mine.view(self.count, self._width, *mine.shape[1:]).transpose(1, 2)
+
+
+def _heads_first(rows: Tensor) -> Tensor:
+    # A copy in any case, lest the stem keep the whole batch alive.
+    return rows.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+
+
+def _additive(seen: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return a mask to add: 0 where seen, −inf elsewhere; a boolean one is turned at each call."""
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf).to(device)
+
+
+def _normed(norm: Any, hidden: Tensor) -> Tensor:  # noqa: ANN401
+    return rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
+def _rotated(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return the heads turned by their positions' angles; rows has shape (tokens, heads, width)."""
+    one, two = rows.chunk(2, -1)
+    return torch.cat((one * cos - two * sin, two * cos + one * sin), -1)
