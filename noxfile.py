@@ -21,7 +21,7 @@ nox.options.error_on_missing_interpreters = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS = {
     "langchain": "langchain-core==1.7.0",
-    "llama-index": "llama-index-core==0.14.0",
+    "llama-index": "llama-index-core==0.14.6",
     "haystack": "haystack-ai==3.0.0",
 }
 """Each framework's extra, and the lowest version that pyproject.toml allows."""

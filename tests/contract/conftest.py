@@ -152,6 +152,9 @@ def _computes(subject: type[Any]) -> bool:
 embedder = _making("embedder", makers(EMBEDDERS))
 computing_embedder = _making("computing_embedder", makers(EMBEDDERS, _computes))
 embedder_adapter = _making("embedder_adapter", makers(EMBEDDERS, is_adapter))
+async_embedder_adapter = _making(
+    "async_embedder_adapter", [each for each in makers(EMBEDDERS, is_adapter) if each.asynchronous]
+)
 reranker = _making("reranker", makers(RERANKERS))
 computing_reranker = _making("computing_reranker", makers(RERANKERS, _computes))
 reranker_adapter = _making("reranker_adapter", makers(RERANKERS, is_adapter))

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from qwen_retrieval.errors import ClosedError
@@ -169,6 +170,34 @@ async def test_coroutines_leave_the_event_loop_alone(async_computing: Any, slow:
     assert slow
     assert threading.get_ident() not in slow
     assert len(ticks) >= 5  # of some 15; a loop that is held up has one at most
+
+
+class Listed(np.ndarray):
+    """Vectors that note where, and how many at a time, they are made lists."""
+
+    noted: ClassVar[list[tuple[int, int]]] = []
+
+    def tolist(self) -> Any:
+        """Note the thread and the number of axes."""
+        self.noted.append((threading.get_ident(), self.ndim))
+        return super().tolist()
+
+
+async def test_vectors_become_lists_off_the_event_loop(
+    async_embedder_adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 6: in another thread, and row by row, since one call would hold the interpreter."""
+    embed = LocalEmbedder.aembed_documents
+
+    async def listed(self: Any, texts: Any) -> Any:
+        return (await embed(self, texts)).view(Listed)
+
+    monkeypatch.setattr(LocalEmbedder, "aembed_documents", listed)
+    monkeypatch.setattr(Listed, "noted", [])
+    found = await async_embedder_adapter().subject.aembed_documents(list(DOCUMENTS))
+    assert len(found) == len(DOCUMENTS)
+    assert len(Listed.noted) == len(DOCUMENTS)
+    assert all(thread != threading.get_ident() and axes == 1 for thread, axes in Listed.noted)
 
 
 async def test_many_coroutines_get_the_serial_results(async_computing: Any) -> None:

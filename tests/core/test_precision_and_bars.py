@@ -179,6 +179,17 @@ class TestWork:
         assert scores[0] == scores[2] != scores[1]
         reranker.close()
 
+    def test_a_rerank_for_no_result_computes_nothing(
+        self, causal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`top_n=0` gives nothing, at no cost."""
+        reranker = open_reranker(RerankerSettings(model=str(causal), dtype="float32"))
+        computed: list[Any] = []
+        monkeypatch.setattr(reranker.replicas()[0], "compute", computed.append)  # type: ignore[attr-defined] # the local one
+        assert reranker.rerank("q", ["a", "b"], top_n=0) == []
+        reranker.close()
+        assert computed == []
+
     def test_inputs_are_not_changed(self, embedder64: Path, causal: Path) -> None:
         """Lists are only read, and any sequence or generator will do."""
         texts, before = list(PASSAGES), list(PASSAGES)

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -118,10 +118,12 @@ class TestRank:
     """The order of scores."""
 
     @given(
-        scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1, width=32)),
+        scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]) | st.floats(-9, 9, width=32)),
         top_n=st.none() | st.integers(0, 12),
-        threshold=st.none() | st.floats(0, 1, width=32),
+        threshold=st.none() | st.floats(-9, 9, width=32),
     )
+    @example(scores=[0.25, 0.5], top_n=0, threshold=None)
+    @example(scores=[-0.25, 0.5], top_n=None, threshold=0.0)
     def test_equals_a_naive_stable_sort(
         self, scores: list[float], top_n: int | None, threshold: float | None
     ) -> None:

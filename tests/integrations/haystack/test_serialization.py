@@ -86,6 +86,13 @@ def test_every_parameter_survives_saving(kind: Any, values: dict[str, Any]) -> N
     assert again.to_dict() == kind(**values).to_dict()
 
 
+@pytest.mark.parametrize("way", [_again, copy.deepcopy])
+def test_score_type_survives_saving_without_scale_score(way: Any) -> None:
+    """`scale_score` alone would bring it back, so it is left out here."""
+    again = way(QwenRanker(score_type="logit"))
+    assert (again.settings.score_type, again.scale_score) == ("logit", None)
+
+
 @pytest.mark.parametrize("kind", [QwenTextEmbedder, QwenDocumentEmbedder])
 def test_query_prompt_survives_saving(kind: Any) -> None:
     """White space at its end included."""

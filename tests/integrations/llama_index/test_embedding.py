@@ -253,13 +253,17 @@ def test_errors_of_the_core_arrive_unchanged(embedders: list[FakeEmbedder]) -> N
         embedding.get_text_embedding(None)  # type: ignore[arg-type]
 
 
-def test_the_model_may_be_named_in_llama_indexs_word(embedders: list[FakeEmbedder]) -> None:
-    """``model_name`` is filled, and accepted instead of ``model``."""
+def test_the_model_may_be_named_in_llama_indexs_word(
+    embedders: list[FakeEmbedder], events: Any
+) -> None:
+    """``model_name`` is filled, accepted instead of ``model``, and told to listeners."""
     assert QwenEmbedding().model_name == "Qwen/Qwen3-Embedding-0.6B"
     assert QwenEmbedding(model="Qwen/Qwen3-Embedding-4B").model_name == "Qwen/Qwen3-Embedding-4B"
     embedding = QwenEmbedding(model_name="Qwen/Qwen3-Embedding-4B")
     assert embedding.settings.model == "Qwen/Qwen3-Embedding-4B"
-    assert embedding.to_payload()["model_name"] == "Qwen/Qwen3-Embedding-4B"
+    embedding.get_text_embedding("cats")
+    (started,) = events.of("EmbeddingStart")
+    assert started.model_dict["model_name"] == "Qwen/Qwen3-Embedding-4B"
 
 
 def test_two_different_names_of_the_model_are_refused() -> None:
@@ -314,12 +318,15 @@ async def test_use_after_closing_raises(embedders: list[FakeEmbedder]) -> None:
             embedding.get_text_embedding("cats")
 
 
-def test_the_token_reaches_the_core_and_nothing_else(embedders: list[FakeEmbedder]) -> None:
-    """It is handed over when the model is opened, and shown nowhere."""
+def test_the_token_reaches_the_core_and_nothing_else(
+    embedders: list[FakeEmbedder], events: Any
+) -> None:
+    """It is handed over when the model is opened, and shown nowhere, nor told to listeners."""
     embedding = QwenEmbedding(token=HIDDEN)
     embedding.get_text_embedding("cats")
     assert embedders[0].given["token"] == HIDDEN  # type: ignore[attr-defined]
-    shown = f"{embedding!r} {embedding} {embedding.to_dict()} {embedding.to_payload()}"
+    assert len(events.events) >= 2
+    shown = f"{embedding!r} {embedding} {embedding.to_dict()} {events.events}"
     assert HIDDEN not in shown
     assert "token" not in embedding.to_dict()
 

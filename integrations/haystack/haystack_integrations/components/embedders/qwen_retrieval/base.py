@@ -33,9 +33,8 @@ class EmbedderComponent(ModelComponent[EmbedderSettings, Embedder]):
     vector_ranges: Ranges | None = None
 
     def _lists(self, vectors: Vectors) -> list[Any]:
-        chosen = self.settings
-        lists: list[Any] = quantize(vectors, chosen.vector_type, chosen.vector_ranges).tolist()
-        return lists
+        codes = quantize(vectors, self.settings.vector_type, self.settings.vector_ranges)
+        return [row.tolist() for row in codes]  # row by row, so that a thread can be interrupted
 
     def _try(self, model: Embedder) -> None:
         model.embed_documents([""])

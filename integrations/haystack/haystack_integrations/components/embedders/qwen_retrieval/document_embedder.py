@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -49,7 +50,8 @@ class QwenDocumentEmbedder(EmbedderComponent):
         """Return what `run` returns, without blocking the event loop."""
         texts = texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
         vectors = await self._open(self.settings).aembed_documents(texts)
-        return {"documents": self._with_vectors(documents, vectors)}
+        # Thousands of copies with wide vectors take long enough that the loop would notice.
+        return {"documents": await asyncio.to_thread(self._with_vectors, documents, vectors)}
 
     def _with_vectors(self, documents: list[Document], vectors: Vectors) -> list[Document]:
         pairs = zip(documents, self._lists(vectors), strict=True)
