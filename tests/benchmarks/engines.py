@@ -1,0 +1,95 @@
+"""Who computes: each opens a folder and answers a workload with vectors or logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from workloads import Workload
+
+import plain_forward
+
+Answer = Callable[[], np.ndarray]
+BATCH = 32
+
+
+def ours(folder: Path, work: Workload, **settings: Any) -> Answer:
+    """The library as it stands, with the given settings."""
+    from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+
+    common = {"model": str(folder), "max_length": work.max_length, **settings}
+    if work.is_reranking:
+        reranker = open_reranker(RerankerSettings(score_type="logit", **common))
+        return lambda: reranker.score(work.pairs)
+    embedder = open_embedder(EmbedderSettings(**common))
+    if work.queries:
+        return lambda: embedder.embed_queries(work.queries)
+    return lambda: embedder.embed_documents(work.documents)
+
+
+def sentence_transformers(folder: Path, work: Workload, dtype: str | None = None) -> Answer:
+    """sentence-transformers as its documentation shows it; None takes the checkpoint's dtype."""
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    kwargs = {} if dtype is None else {"dtype": dtype}
+    if work.is_reranking:
+        cross = CrossEncoder(str(folder), model_kwargs=kwargs, max_length=work.max_length)
+        return lambda: cross.predict(work.pairs, activation_fn=torch.nn.Identity())
+    model = SentenceTransformer(str(folder), model_kwargs=kwargs)
+    model.max_seq_length = work.max_length
+    if work.queries:
+        return lambda: model.encode_query(work.queries, normalize_embeddings=True)
+    return lambda: model.encode_document(work.documents, normalize_embeddings=True)
+
+
+def model_card(folder: Path, work: Workload) -> Answer:
+    """The transformers code of the model cards, in float32, 32 texts at a time."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), padding_side="left")
+    kind: Any = AutoModelForCausalLM if work.is_reranking else AutoModel
+    model = kind.from_pretrained(str(folder), dtype=torch.float32).eval()
+    if work.is_reranking:
+        texts = [plain_forward.format_instruction(None, q, d) for q, d in work.pairs]
+        return lambda: np.concatenate(
+            [_card_logits(model, tokenizer, part, work.max_length) for part in _parts(texts)]
+        )
+    task = plain_forward.TASK
+    texts = [plain_forward.get_detailed_instruct(task, q) for q in work.queries] or work.documents
+    return lambda: np.concatenate(
+        [_card_vectors(model, tokenizer, part, work.max_length) for part in _parts(texts)]
+    )
+
+
+def _parts(texts: list[str]) -> list[list[str]]:
+    return [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+
+
+@torch.no_grad()
+def _card_logits(model: Any, tokenizer: Any, texts: list[str], limit: int) -> np.ndarray:
+    ids = plain_forward.process_inputs(tokenizer, texts, limit)
+    batch = tokenizer.pad({"input_ids": ids}, padding=True, return_tensors="pt")
+    last = model(**batch).logits[:, -1, :]
+    yes, no = (tokenizer.convert_tokens_to_ids(answer) for answer in ("yes", "no"))
+    return (last[:, yes] - last[:, no]).numpy()
+
+
+@torch.no_grad()
+def _card_vectors(model: Any, tokenizer: Any, texts: list[str], limit: int) -> np.ndarray:
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    last = model(**batch).last_hidden_state[:, -1]
+    return torch.nn.functional.normalize(last, p=2, dim=1).numpy()
+
+
+ENGINES: dict[str, Callable[[Path, Workload], Answer]] = {
+    "ours, float32": lambda folder, work: ours(folder, work, dtype="float32"),
+    "sentence-transformers, float32": lambda f, work: sentence_transformers(f, work, "float32"),
+    "sentence-transformers, default": sentence_transformers,
+    "model card, float32": model_card,
+}
+REFERENCE = "sentence-transformers, float32"
+LONG = {"ours, float32", "sentence-transformers, float32"}
+"""Who is asked for a long document; the others would take most of the run."""
