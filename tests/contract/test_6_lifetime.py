@@ -172,6 +172,27 @@ async def test_coroutines_leave_the_event_loop_alone(async_computing: Any, slow:
     assert len(ticks) >= 5  # of some 15; a loop that is held up has one at most
 
 
+async def test_closing_leaves_the_event_loop_alone(
+    async_computing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 6: closing waits while a model is being loaded, so it does that elsewhere too."""
+    threads: list[int] = []
+    kind = LocalEmbedder if async_computing.kind == "embedder" else LocalReranker
+    close = kind.close
+
+    def noted(self: Any) -> None:
+        threads.append(threading.get_ident())
+        close(self)
+
+    subject = async_computing().subject
+    await ause(async_computing, subject)
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "close", noted)
+        await subject.aclose()
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 class Listed(np.ndarray):
     """Vectors that note where, and how many at a time, they are made lists."""
 

@@ -380,6 +380,7 @@ def test_each_batch_has_its_start_and_end_event(
     embedding.get_text_embedding_batch(["a", "b", "c"])
     embedding.get_query_embedding("a")
     assert len(events.of("EmbeddingStart")) == len(events.of("EmbeddingEnd")) == 3
+    assert [each.chunks for each in events.of("EmbeddingEnd")] == [["a", "b"], ["c"], ["a"]]
     assert recorded.started.keys() == recorded.ended.keys()
     assert len(recorded.started) == 3
     assert HIDDEN not in f"{events.events} {recorded.started}"
