@@ -116,7 +116,9 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     folder = work_folder()
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"cells-{options.shape}{'-full' if options.full else ''}.json"
-    found: dict[str, Any] = {} if options.fresh or not kept.exists() else json.loads(kept.read_text())
+    found: dict[str, Any] = (
+        {} if options.fresh or not kept.exists() else json.loads(kept.read_text())
+    )
     found |= {"environment": environment()}
     found.setdefault("peak_gflops", peak_gflops())
     cells = found.setdefault("cells", {})

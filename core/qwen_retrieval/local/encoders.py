@@ -29,6 +29,7 @@ class EmbedderReplica(Protocol):
 
     name: str
     context: int | None
+    on_cpu: bool
     width: int
     is_qwen3: bool
     turnstile: Turnstile
@@ -63,6 +64,7 @@ class _SentenceTransformerReplica:
         self.name = name
         self.turnstile = Turnstile()
         self.context = model.max_seq_length
+        self.on_cpu = model.device.type == "cpu"
         self._model = model
         # Cutting comes before normalising, so the model's own last step is left out.
         modules = list(model)

@@ -24,10 +24,15 @@ class LocalReplica(Replica, Protocol):
 
     name: str
     context: int | None
+    on_cpu: bool
 
 
 R = TypeVar("R", bound=LocalReplica)
 S = TypeVar("S", bound="ModelSettings")
+
+CPU_BATCH_TOKENS = 1024
+"""Products of 256 rows and more are equally fast there; measured with the 0.6B shape."""
+BATCH_TOKENS = 16_384
 
 SHARED_BY = (
     "model", "revision", "source", "local_files_only", "trust_remote_code", "safetensors_only",
@@ -118,13 +123,13 @@ class Handle(Generic[S, R]):
         waves: Sequence[Sequence[int]] | None = None,
     ) -> list[Result]:
         """Return every item's result; a wave's batches come before those of the next."""
-        settings = self.settings
+        settings, tokens = self.settings, self.settings.batch_tokens
+        if tokens is None:
+            tokens = CPU_BATCH_TOKENS if replicas[0].on_cpu else BATCH_TOKENS
         batches = [
             [wave[place] for place in batch]
             for wave in ([range(len(items))] if waves is None else waves)
-            for batch in plan(
-                [lengths[place] for place in wave], settings.batch_size, settings.batch_tokens
-            )
+            for batch in plan([lengths[place] for place in wave], settings.batch_size, tokens)
         ]
         return run(batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop)
 

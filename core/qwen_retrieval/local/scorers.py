@@ -43,6 +43,7 @@ class RerankerReplica:
         self.name = name
         self.turnstile = Turnstile()
         self.context: int | None = getattr(inner.config, "max_position_embeddings", None)
+        self.on_cpu = model.device.type == "cpu"
         self._model = model
         self._causal = type(inner).__name__.endswith("ForCausalLM")
         if self._causal:

@@ -45,7 +45,7 @@ class QwenModel(Serializable):
     max_length: int | None = None
     too_long: TooLong = "truncate"
     batch_size: int = 32
-    batch_tokens: int = 16_384
+    batch_tokens: int | None = None
     progress_bar: bool = False
     token: SecretStr | None = None
     _loaded: Any = PrivateAttr(default=None)

@@ -49,7 +49,7 @@ class ModelComponent(Generic[SettingsT, ModelT]):
     max_length: int | None = None
     too_long: TooLong = "truncate"
     batch_size: int = 32
-    batch_tokens: int = 16_384
+    batch_tokens: int | None = None
     progress_bar: bool = False
     token: Secret | str | None = TOKEN
 

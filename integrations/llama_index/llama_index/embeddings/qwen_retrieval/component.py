@@ -74,7 +74,7 @@ class QwenComponent(BaseComponent):
     max_length: SkipValidation[int | None] = None
     too_long: SkipValidation[TooLong] = "truncate"
     batch_size: SkipValidation[int] = 32
-    batch_tokens: SkipValidation[int] = 16_384
+    batch_tokens: SkipValidation[int | None] = None
     progress_bar: SkipValidation[bool] = False
     token: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
