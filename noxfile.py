@@ -104,6 +104,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def bench(session: nox.Session) -> None:
+    """Measure the library beside its peers; it takes long, and goes on where it was broken off."""
+    in_environment(session, "python", "tests/benchmarks/bench.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def models(session: nox.Session) -> None:
     """Compare the released models with published numbers; QWEN_RETRIEVAL_MODELS names a folder."""
     if "QWEN_RETRIEVAL_MODELS" not in os.environ:

@@ -18,6 +18,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ def peak_gflops() -> float:
 
 def counts(shape: str, work: Workload) -> tuple[int, int]:
     """Return the tokens of the prompts, and how many differ: what has to be computed at least."""
-    from transformers import AutoTokenizer
-
     import plain_forward
+    from transformers import AutoTokenizer
 
     folder = checkpoint(shape, "reranker" if work.is_reranking else "embedding")
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
@@ -85,7 +85,7 @@ def counts(shape: str, work: Workload) -> tuple[int, int]:
             "input_ids"
         ]
     ids.sort()
-    shared = sum(_common(a, b) for a, b in zip(ids, ids[1:], strict=False))
+    shared = sum(_common(a, b) for a, b in pairwise(ids))
     total = sum(map(len, ids))
     return total, total - shared
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_forward
 import torch
 from workloads import Workload
-
-import plain_forward
 
 Answer = Callable[[], np.ndarray]
 BATCH = 32

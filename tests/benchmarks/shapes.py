@@ -1,25 +1,29 @@
-"""Full-size checkpoints with random weights: the cost of the released models without their files."""
+"""Full-size checkpoints with random weights: what the released models cost, without their files."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Literal
 
 import torch
-from checkpoints import CHAT_TEMPLATE
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from checkpoints import CHAT_TEMPLATE
 
 Role = Literal["embedding", "reranker"]
 
+_NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 SHAPES = {
-    "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
-    "4B": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32},
-    "8B": {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
-}  # fmt: skip
+    name: dict(zip(_NAMES, sizes, strict=True))
+    for name, sizes in {
+        "0.6B": (1024, 3072, 28, 16),
+        "4B": (2560, 9728, 36, 32),
+        "8B": (4096, 12288, 36, 32),
+    }.items()
+}
 """The published config.json files; 8 key-value heads of 128 in each."""
 
 HERE = Path(__file__).resolve().parent

@@ -45,7 +45,8 @@ def workloads(*, full: bool = False) -> list[Workload]:
     length = 30_000 if full else 8_192
     return [
         Workload("R1", "2 queries × 16 short documents",
-                 pairs=[(q, d) for n, q in enumerate(questions[:2]) for d in short[16 * n : 16 * n + 16]]),
+                 pairs=[(q, d) for n, q in enumerate(questions[:2])
+                        for d in short[16 * n : 16 * n + 16]]),
         Workload("R2", "1 query × 12 abstracts", pairs=[(questions[2], d) for d in long[:12]]),
         Workload("R3", f"{many} queries × {each} mixed documents",
                  pairs=[(q, d) for n, q in enumerate(questions[:many])

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_retrieval.errors import MemoryWarning
-from qwen_retrieval.local.batching import plan, run
+from qwen_retrieval.local.batching import SHORT_TOKENS, plan, run
 from qwen_retrieval.local.turnstile import Turnstile
 
 
@@ -113,7 +113,7 @@ class TestMemory:
         with pytest.raises(RuntimeError, match="shapes do not match"):
             computed([replica], 8, 4)
         assert len(replica.seen) == 1
-        with replica.turnstile:
+        with replica.turnstile.turn():
             pass  # it was left
 
 
@@ -181,10 +181,10 @@ class TestStopping:
     def test_a_call_cancelled_in_the_queue_computes_nothing(self) -> None:
         """What waits at the turnstile looks again when its turn comes."""
         stop, replica = Event(), Doubling()
-        with replica.turnstile:
+        with replica.turnstile.turn():
             thread = threading.Thread(target=computed, args=([replica], 5, 1, stop))
             thread.start()
-            while not replica.turnstile._waiting:
+            while not replica.turnstile._short:
                 time.sleep(0.001)
             stop.set()
         thread.join(10)
@@ -199,10 +199,10 @@ class TestTurnstile:
         turnstile, served, threads = Turnstile(), [], []
 
         def pass_through(number: int) -> None:
-            with turnstile:
+            with turnstile.turn():
                 served.append(number)
 
-        with turnstile:
+        with turnstile.turn():
             for number in range(20):
                 threads.append(threading.Thread(target=pass_through, args=(number,)))
                 threads[-1].start()
@@ -233,13 +233,60 @@ class TestTurnstile:
         assert order.count("bulk") == 50
         assert order.index("query") < 40, "the query would have starved behind the bulk"
 
+    def test_short_work_passes_what_waits_and_starves_nobody(self) -> None:
+        """A query is next though many wait; after four of them a batch has its turn."""
+        turnstile, served = Turnstile(), []
+
+        def pass_through(what: str) -> None:
+            with turnstile.turn(short=what == "query"):
+                served.append(what)
+
+        calls = ["batch"] * 8 + ["query"] * 6
+        threads = [threading.Thread(target=pass_through, args=(what,)) for what in calls]
+        with turnstile.turn():
+            for number, thread in enumerate(threads, 1):
+                thread.start()
+                while len(turnstile._waiting) + len(turnstile._short) < number:
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join(10)
+        assert served == ["query"] * 4 + ["batch"] + ["query"] * 2 + ["batch"] * 7
+
+    def test_a_query_passes_the_batches_of_other_threads(self) -> None:
+        """Eight calls of long texts wait, and a query's tokens come after the batch under way."""
+        order: list[str] = []
+
+        class Noting(Doubling):
+            def compute(self, items: Sequence[Any]) -> Any:
+                order.append("query" if len(items) == 2 else "bulk")
+                time.sleep(0.005)
+                return super().compute(items)
+
+        replica = Noting()
+        lengths = [SHORT_TOKENS + 1]
+
+        def bulk() -> None:
+            for _ in range(5):
+                run([[0]], [1], lengths, [replica], progress_bar=False, stop=None)
+
+        threads = [threading.Thread(target=bulk) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while len(replica.turnstile._waiting) < 7:
+            time.sleep(0.001)
+        before = len(order)
+        computed([replica], 2, 2)
+        for thread in threads:
+            thread.join(20)
+        assert order.index("query") - before <= 1
+
     def test_one_at_a_time(self) -> None:
         """Two threads are never inside together."""
         turnstile, inside, most = Turnstile(), [0], [0]
 
         def pass_through() -> None:
             for _ in range(50):
-                with turnstile:
+                with turnstile.turn():
                     inside[0] += 1
                     most[0] = max(most[0], inside[0])
                     time.sleep(0)
@@ -273,16 +320,16 @@ class TestTurnstile:
                 """Take the turn; the holder is about to leave."""
 
         for released in (False, True):
-            turnstile.__enter__()
+            turnstile._wait(short=False)
             with monkeypatch.context() as patch:
                 patch.setattr(
                     "qwen_retrieval.local.turnstile.Lock",
                     lambda r=released: Interrupted(released=r),
                 )
                 with pytest.raises(KeyboardInterrupt):
-                    turnstile.__enter__()
+                    turnstile._wait(short=False)
             if not released:
-                turnstile.__exit__()
+                turnstile._hand_over()
             assert not turnstile._busy
-            with turnstile:
+            with turnstile.turn():
                 pass

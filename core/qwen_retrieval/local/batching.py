@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Result = NDArray[np.float32]
 
 
+SHORT_TOKENS = 128
+"""A call that has no more to compute, such as a query, need not wait behind others' batches."""
+
+
 class Replica(Protocol):
     """One copy of a model on one device, with the turnstile before it."""
 
@@ -113,11 +117,13 @@ class _Call:
     lengths: Sequence[int]
     stop: Event | None
     results: list[Result] = field(init=False)
+    short: bool = field(init=False)
     most: int | None = None
     guard: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.results = [np.empty(0, np.float32)] * len(self.items)
+        self.short = sum(self.lengths) <= SHORT_TOKENS
 
     @property
     def stopped(self) -> bool:
@@ -129,7 +135,7 @@ class _Call:
         alone = len(batch) == 1
         if alone or self.most is None or len(batch) * width <= self.most:
             try:
-                with replica.turnstile:
+                with replica.turnstile.turn(short=self.short):
                     if self.stopped:  # while it waited its turn
                         return
                     rows = replica.compute([self.items[place] for place in batch])
