@@ -163,7 +163,7 @@ class TestThroughTheModel:
             seen: list[list[int]] = []
 
             def watch(items: Any, compute: Any = compute, seen: Any = seen) -> Any:
-                seen.extend(items)
+                seen.extend(item.ids for item in items)
                 return compute(items)
 
             monkeypatch.setattr(replica, "compute", watch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Branch:
     def __len__(self) -> int:
         """Return the number of tokens of its own: what it costs."""
         return len(self.own)
+
+    @property
+    def ids(self) -> list[int]:
+        """The whole sequence."""
+        return [*chain.from_iterable(self.path), *self.own]
 
 
 def branches(
