@@ -22,8 +22,10 @@ def ours(folder: Path, work: Workload, **settings: Any) -> Answer:
     common = {"model": str(folder), "max_length": work.max_length, **settings}
     if work.is_reranking:
         reranker = open_reranker(RerankerSettings(score_type="logit", **common))
+        reranker.score([])  # loads
         return lambda: reranker.score(work.pairs)
     embedder = open_embedder(EmbedderSettings(**common))
+    embedder.embed_documents([])  # loads
     if work.queries:
         return lambda: embedder.embed_queries(work.queries)
     return lambda: embedder.embed_documents(work.documents)
