@@ -17,7 +17,7 @@ import numpy as np
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
-from qwen_retrieval.local import embedder, encoders, reranker, scorers
+from qwen_retrieval.local import embedder, encoders, network, prefix, reranker, scorers
 from qwen_retrieval.prompts import Tokenized
 
 Stage = Literal["embedder", "reranker"]
@@ -69,7 +69,8 @@ def _instruction_on_documents(*_: object) -> str:
 _embedder_ids = prompts.embedder_ids
 _reranker_ids = prompts.reranker_ids
 _replica_init = encoders._SentenceTransformerReplica.__init__
-_padded = encoders.padded
+_span = network._Span.__init__
+_stems = prefix.Trunks.stems
 _compute = scorers.RerankerReplica.compute
 
 
@@ -87,14 +88,15 @@ def _mean_pooling(self: Any, model: Any, name: str) -> None:
     self._modules[1].pooling_mode = "mean"
 
 
-def _mask_ignored(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
-    batch = _padded(sequences, pad, side=side)
-    batch["attention_mask"][:] = 1
-    return batch
+def _padding_seen(self: Any, *args: Any) -> None:
+    _span(self, *args)
+    self._end_mask = None
 
 
-def _other_side(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
-    return _padded(sequences, pad, side="right" if side == "left" else "left")
+def _anothers_prefix(self: Any, paths: Any) -> Any:
+    found = _stems(self, paths)
+    one = next((path for path in found if len(path) > 1), None)
+    return {path: found[one] if len(path) > 1 else stems for path, stems in found.items()}
 
 
 def _cut_after_normalizing(vectors: Any, dimensions: int, *, normalize: bool) -> Any:
@@ -159,7 +161,7 @@ FAULTS = (
                                 _mean_pooling),)),
     Fault("mask-ignored", "padding read as text", "embedder", "parity",
           "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
-          (lambda: patch.object(encoders, "padded", _mask_ignored),)),
+          (lambda: patch.object(network._Span, "__init__", _padding_seen),)),
     Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
           "test_1_vectors::test_vectors_are_cut_and_then_normalised",
           (lambda: patch.object(embedder, "cut_and_normalize", _cut_after_normalizing),)),
@@ -176,9 +178,9 @@ FAULTS = (
     Fault("yes-no-swapped", "yes and no swapped", "reranker", "nDCG@10",
           "test_4_scores::test_the_logit_is_yes_minus_no",
           (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
-    Fault("padding-side", "padded on the wrong side", "reranker", "parity",
-          "test_5_neighbours::test_a_score_does_not_depend_on_its_neighbours",
-          (lambda: patch.object(scorers, "padded", _other_side),)),
+    Fault("anothers-prefix", "another query's beginning reused", "reranker", "parity",
+          "test_4_scores::test_pairs_of_many_queries_are_scored_in_the_order_given",
+          (lambda: patch.object(prefix.Trunks, "stems", _anothers_prefix),)),
     Fault("order-lost", "results in input order", "reranker", "nDCG@10",
           "test_4_scores::test_the_best_comes_first",
           (lambda: patch.object(reranker, "rank", _input_order),)),
