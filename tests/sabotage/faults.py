@@ -17,7 +17,7 @@ import numpy as np
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
-from qwen_retrieval.local import embedder, encoders, reranker, scorers
+from qwen_retrieval.local import embedder, encoders, network, prefix, reranker, scorers
 from qwen_retrieval.prompts import Tokenized
 
 Stage = Literal["embedder", "reranker"]
@@ -32,6 +32,7 @@ class Fault:
         what: in words, for the table.
         stage: whose results it spoils.
         shows: as a fall in nDCG@10 of at least 0.03, or at least as a parity error.
+        caught_by: file and name of the contract's test that has to fail under it.
         patches: makers of the context managers that bring it about.
     """
 
@@ -39,7 +40,14 @@ class Fault:
     what: str
     stage: Stage
     shows: Literal["nDCG@10", "parity"]
+    caught_by: str
     patches: tuple[Callable[[], Any], ...]
+
+    @property
+    def test(self) -> str:
+        """The test that fails under it, as pytest names it."""
+        file, function = self.caught_by.split("::")
+        return f"tests/contract/{file}.py::{function}"
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -61,7 +69,8 @@ def _instruction_on_documents(*_: object) -> str:
 _embedder_ids = prompts.embedder_ids
 _reranker_ids = prompts.reranker_ids
 _replica_init = encoders._SentenceTransformerReplica.__init__
-_padded = encoders.padded
+_span = network._Span.__init__
+_stems = prefix.Trunks.stems
 _compute = scorers.RerankerReplica.compute
 
 
@@ -79,14 +88,15 @@ def _mean_pooling(self: Any, model: Any, name: str) -> None:
     self._modules[1].pooling_mode = "mean"
 
 
-def _mask_ignored(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
-    batch = _padded(sequences, pad, side=side)
-    batch["attention_mask"][:] = 1
-    return batch
+def _padding_seen(self: Any, *args: Any) -> None:
+    _span(self, *args)
+    self._end_mask = None
 
 
-def _other_side(sequences: Any, pad: int, *, side: Any) -> dict[str, Any]:
-    return _padded(sequences, pad, side="right" if side == "left" else "left")
+def _anothers_prefix(self: Any, paths: Any) -> Any:
+    found = _stems(self, paths)
+    one = next((path for path in found if len(path) > 1), None)
+    return {path: found[one] if len(path) > 1 else stems for path, stems in found.items()}
 
 
 def _cut_after_normalizing(vectors: Any, dimensions: int, *, normalize: bool) -> Any:
@@ -95,7 +105,8 @@ def _cut_after_normalizing(vectors: Any, dimensions: int, *, normalize: bool) ->
 
 
 def _bare_pair(pairs: Any, _: Any, encode: Any, *rest: Any) -> Tokenized:
-    return Tokenized(encode([f"{query} {document}" for query, document in pairs]), [])
+    found = encode([f"{query} {document}" for query, document in pairs])
+    return Tokenized([ids[: rest[-1]] for ids in found], [])
 
 
 def _closing_cut(  # noqa: PLR0913 - as many as the right one
@@ -110,7 +121,8 @@ def _default_instruction(pairs: Any, _: Any, *rest: Any) -> Tokenized:
 
 
 def _pair_turned(pairs: Any, *rest: Any) -> Tokenized:
-    return _reranker_ids([(document, query) for query, document in pairs], *rest)
+    # Only the head of a document, since a query is never cut and has to leave room.
+    return _reranker_ids([(document[:200], query) for query, document in pairs], *rest)
 
 
 def _input_order(scores: Any, top_n: int | None, threshold: float | None) -> list[Ranked]:
@@ -131,39 +143,56 @@ _run = embedder.LocalEmbedder._run
 
 FAULTS = (
     Fault("no-instruction", "query instruction lost", "embedder", "nDCG@10",
+          "test_3_instruction::test_queries_carry_the_instruction_of_the_settings",
           (lambda: patch.object(encoders.Qwen3Embedder, "query_prefix", _no_instruction),)),
     Fault("instruction-on-documents", "instruction put on documents too", "embedder", "parity",
+          "test_3_instruction::test_documents_carry_no_instruction",
           (lambda: patch.object(encoders.Qwen3Embedder, "document_prefix",
                                 _instruction_on_documents),)),
     Fault("newline-replaced", "newlines replaced by spaces", "embedder", "parity",
+          "test_2_text::test_awkward_texts_have_the_vectors_of_the_plain_forward",
           (lambda: patch.object(prompts, "embedder_ids", _newlines_replaced),)),
     Fault("eos-lost", "EOS not appended", "embedder", "nDCG@10",
+          "test_4_scores::test_a_cut_text_keeps_its_end_token",
           (lambda: patch.object(prompts, "embedder_ids", _eos_lost),)),
     Fault("mean-pooling", "mean instead of last-token pooling", "embedder", "nDCG@10",
+          "test_1_vectors::test_cut_vectors_equal_the_plain_forward",
           (lambda: patch.object(encoders._SentenceTransformerReplica, "__init__",
                                 _mean_pooling),)),
     Fault("mask-ignored", "padding read as text", "embedder", "parity",
-          (lambda: patch.object(encoders, "padded", _mask_ignored),)),
+          "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
+          (lambda: patch.object(network._Span, "__init__", _padding_seen),)),
     Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
+          "test_1_vectors::test_vectors_are_cut_and_then_normalised",
           (lambda: patch.object(embedder, "cut_and_normalize", _cut_after_normalizing),)),
     Fault("vectors-out-of-order", "sorting by length not undone", "embedder", "nDCG@10",
+          "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
           (lambda: patch.object(embedder.LocalEmbedder, "_run", _longest_first),)),
     Fault("no-template", "bare pair instead of the template", "reranker", "nDCG@10",
+          "test_4_scores::test_the_score_is_the_share_of_yes_at_the_end_of_the_official_prompt",
           (lambda: patch.object(prompts, "reranker_ids", _bare_pair),)),
     Fault("no-think-block", "empty think block missing", "reranker", "nDCG@10",
+          "test_4_scores::test_the_score_is_the_share_of_yes_at_the_end_of_the_official_prompt",
           (lambda: patch.object(prompts, "RERANKER_SUFFIX",
                                 "<|im_end|>\n<|im_start|>assistant\n"),)),
     Fault("yes-no-swapped", "yes and no swapped", "reranker", "nDCG@10",
+          "test_4_scores::test_the_logit_is_yes_minus_no",
           (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
-    Fault("padding-side", "padded on the wrong side", "reranker", "parity",
-          (lambda: patch.object(scorers, "padded", _other_side),)),
+    Fault("anothers-prefix", "another query's beginning reused", "reranker", "parity",
+          "test_4_scores::test_pairs_of_many_queries_are_scored_in_the_order_given",
+          (lambda: patch.object(prefix.Trunks, "stems", _anothers_prefix),)),
     Fault("order-lost", "results in input order", "reranker", "nDCG@10",
+          "test_4_scores::test_the_best_comes_first",
           (lambda: patch.object(reranker, "rank", _input_order),)),
-    Fault("pair-turned", "query and document swapped", "reranker", "nDCG@10",
+    Fault("pair-turned", "query and document swapped", "reranker", "parity",
+          "test_2_text::test_awkward_queries_have_the_scores_of_the_plain_forward",
           (lambda: patch.object(prompts, "reranker_ids", _pair_turned),)),
     Fault("reranker-instruction-lost", "own instruction replaced by the default", "reranker",
-          "parity", (lambda: patch.object(prompts, "reranker_ids", _default_instruction),)),
+          "parity",
+          "test_3_instruction::test_the_reranking_prompt_carries_the_instruction_of_the_settings",
+          (lambda: patch.object(prompts, "reranker_ids", _default_instruction),)),
     Fault("closing-cut", "truncation cuts the closing of the prompt", "reranker", "parity",
+          "test_4_scores::test_only_the_document_is_cut",
           (lambda: patch.object(prompts, "reranker_ids", _closing_cut),)),
 )  # fmt: skip
 """All of them; the first column of the table."""
