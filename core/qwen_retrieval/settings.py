@@ -19,6 +19,7 @@ from qwen_retrieval.catalog import (
 from qwen_retrieval.errors import IndexMismatchError, SettingsError, WrongModelError
 
 DType = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["int8"]
 Source = Literal["huggingface", "modelscope"]
 Backend = Literal["torch", "onnx", "openvino"]
 TooLong = Literal["truncate", "refuse"]
@@ -42,6 +43,8 @@ class ModelSettings:
         device: "cpu", "cuda", "cuda:1", "mps", …; several share the batches; None picks the best.
         dtype: of the weights; None measures which is fastest on the device and keeps float32
             unless another wins clearly.
+        precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, about
+            twice as fast or more, for a small loss; None computes in the weights' dtype.
         attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …).
         backend: "onnx" and "openvino" pass through to sentence-transformers for models other than
             Qwen3 and need its extras.
@@ -63,6 +66,7 @@ class ModelSettings:
     safetensors_only: bool = True
     device: str | tuple[str, ...] | None = None
     dtype: DType | None = None
+    precision: Precision | None = None
     attention: str | None = None
     backend: Backend = "torch"
     max_length: int | None = None
@@ -83,7 +87,13 @@ class ModelSettings:
             )
         _one_of("source", self.source, get_args(Source))
         _one_of("dtype", self.dtype, (*get_args(DType), None))
+        _one_of("precision", self.precision, (*get_args(Precision), None))
         _one_of("backend", self.backend, get_args(Backend))
+        if self.precision is not None and (self.dtype or "float32") != "float32":
+            raise SettingsError(
+                f"precision is {self.precision!r} and dtype {self.dtype!r}; the integers are made of"
+                " float32 weights: leave one of the two out."
+            )
         _one_of("too_long", self.too_long, get_args(TooLong))
         for name in ("max_length", "batch_size", "batch_tokens"):
             _positive(name, getattr(self, name), optional=name != "batch_size")
@@ -182,7 +192,7 @@ class EmbedderSettings(ModelSettings):
         """
         names = (
             "model", "revision", "document_prompt", "dimensions", "normalize", "vector_type",
-            "vector_ranges", "max_length",
+            "vector_ranges", "max_length", "precision",
         )  # fmt: skip
         values = self.to_dict()
         return {name: values[name] for name in names}

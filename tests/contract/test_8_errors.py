@@ -25,6 +25,7 @@ WRONG: dict[str, Any] = {
     "model": "",
     "source": "the moon",
     "dtype": "int4",
+    "precision": "int3",
     "backend": "vllm",
     "too_long": "maybe",
     "max_length": 0,

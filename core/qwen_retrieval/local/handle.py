@@ -36,7 +36,7 @@ BATCH_TOKENS = 16_384
 
 SHARED_BY = (
     "model", "revision", "source", "local_files_only", "trust_remote_code", "safetensors_only",
-    "device", "dtype", "attention", "backend",
+    "device", "dtype", "precision", "attention", "backend",
 )  # fmt: skip
 """The settings that determine loaded weights; dimensions and instruction do not."""
 

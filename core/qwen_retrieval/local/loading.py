@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError
+from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsError
 from qwen_retrieval.local.checkpoint import Checkpoint, tensor_names, weight_files
 from qwen_retrieval.local.precision import fastest_dtype
 
@@ -34,6 +34,8 @@ def chosen_dtype(settings: ModelSettings, device: str) -> torch.dtype:
     """Return the dtype asked for, else the one that measures best on the device."""
     import torch  # noqa: PLC0415 - loaded with the first model
 
+    if settings.precision is not None:
+        return torch.float32
     if settings.dtype is None:
         return fastest_dtype(device)
     found = getattr(torch, settings.dtype)
@@ -99,9 +101,30 @@ def _finish(
     if checkpoint.is_qwen3 and settings.safetensors_only and settings.backend == "torch":
         _check_complete(model, checkpoint, settings)
     model.eval()
+    if settings.precision is not None:
+        _reduce(model, settings)
     # The card points back at its model; loosened, closing frees the weights at once and not when
     # the collector comes by.
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
+
+
+def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) -> None:
+    """Turn the linear layers into 8-bit ones, where the model and the device have them."""
+    from qwen_retrieval.local.int8 import to_int8  # noqa: PLC0415 - loads torch
+    from qwen_retrieval.local.network import unknown_to_network  # noqa: PLC0415 - loads torch
+
+    inner: Any = model.transformers_model
+    if getattr(getattr(inner, "config", None), "model_type", None) != "qwen3":
+        obstacle: str | None = f"{settings.model} is no Qwen3 model"
+    elif model.device.type != "cpu":
+        obstacle = f"the device is {model.device}, and this is for CPUs"
+    else:
+        obstacle = unknown_to_network(inner)
+    if obstacle is not None:
+        raise SettingsError(
+            f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
+        )
+    to_int8(getattr(inner, "model", inner))
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
+from qwen_retrieval.local.int8 import products
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stem:
@@ -145,15 +147,16 @@ class Qwen3Network:
         layer = self._layers[number]
         attention = layer.self_attn
         normed = _normed(layer.input_layernorm, hidden)
-        key, value = self._keys_and_values(number, normed, pack)
         cos, sin = pack.cos, pack.sin
         if final:
+            key, value = self._keys_and_values(number, normed, pack)
             normed, hidden = normed[pack.ends], hidden[pack.ends]
             cos, sin = cos[pack.ends], sin[pack.ends]
-        query = _normed(
-            attention.q_norm, attention.q_proj(normed).unflatten(-1, (-1, self._head_dim))
-        )
-        query = _rotated(query, cos, sin)
+            query = attention.q_proj(normed)
+        else:
+            query, *others = products(normed, self._projections(number))
+            key, value = self._rotated_keys(number, pack, *others)
+        query = _rotated(_normed(attention.q_norm, self._heads(query)), cos, sin)
         attended = torch.cat(
             [
                 span.attend_at_ends(n, query, key, value, number)
@@ -164,16 +167,25 @@ class Qwen3Network:
         )
         hidden = hidden + attention.o_proj(attended.flatten(1))
         normed = _normed(layer.post_attention_layernorm, hidden)
-        mlp = layer.mlp
-        gated = silu(mlp.gate_proj(normed)).mul_(mlp.up_proj(normed))
-        return hidden + mlp.down_proj(gated), key, value
+        gate, up = products(normed, (layer.mlp.gate_proj, layer.mlp.up_proj))
+        return hidden + layer.mlp.down_proj(silu(gate).mul_(up)), key, value
+
+    def _projections(self, number: int) -> tuple[Any, Any, Any]:
+        attention = self._layers[number].self_attn
+        return attention.q_proj, attention.k_proj, attention.v_proj
 
     def _keys_and_values(self, number: int, normed: Tensor, pack: _Pack) -> tuple[Tensor, Tensor]:
         """Return both for every token, each of shape (tokens, key-value heads, head width)."""
-        attention = self._layers[number].self_attn
-        shape = (-1, self._head_dim)
-        key = _normed(attention.k_norm, attention.k_proj(normed).unflatten(-1, shape))
-        return _rotated(key, pack.cos, pack.sin), attention.v_proj(normed).unflatten(-1, shape)
+        return self._rotated_keys(number, pack, *products(normed, self._projections(number)[1:]))
+
+    def _rotated_keys(
+        self, number: int, pack: _Pack, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        normed = _normed(self._layers[number].self_attn.k_norm, self._heads(key))
+        return _rotated(normed, pack.cos, pack.sin), self._heads(value)
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        return rows.view(len(rows), -1, self._head_dim)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ from pydantic import ConfigDict, PrivateAttr, SecretStr
 from qwen_retrieval import Embedder, Reranker, RerankerSettings, open_reranker
 from qwen_retrieval.catalog import DEFAULT_RERANKER
 from qwen_retrieval.errors import SettingsError
-from qwen_retrieval.settings import Backend, DType, ModelSettings, ScoreType, Source, TooLong
+from qwen_retrieval.settings import (
+    Backend,
+    DType,
+    ModelSettings,
+    Precision,
+    ScoreType,
+    Source,
+    TooLong,
+)
 
 S = TypeVar("S", bound=ModelSettings)
 M = TypeVar("M", bound=Embedder | Reranker)
@@ -40,6 +48,7 @@ class QwenModel(Serializable):
     safetensors_only: bool = True
     device: str | tuple[str, ...] | None = None
     dtype: DType | None = None
+    precision: Precision | None = None
     attention: str | None = None
     backend: Backend = "torch"
     max_length: int | None = None

@@ -15,7 +15,7 @@ from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
 
 from qwen_retrieval import Embedder, EmbedderSettings, Reranker, RerankerSettings
-from qwen_retrieval.settings import Backend, DType, Source, TooLong
+from qwen_retrieval.settings import Backend, DType, Precision, Source, TooLong
 
 SettingsT = TypeVar("SettingsT", EmbedderSettings, RerankerSettings)
 ModelT = TypeVar("ModelT", Embedder, Reranker)
@@ -44,6 +44,7 @@ class ModelComponent(Generic[SettingsT, ModelT]):
     safetensors_only: bool = True
     device: ComponentDevice | str | tuple[str, ...] | None = None
     dtype: DType | None = None
+    precision: Precision | None = None
     attention: str | None = None
     backend: Backend = "torch"
     max_length: int | None = None

@@ -13,7 +13,7 @@ from llama_index.core.schema import BaseComponent
 from pydantic import SkipValidation
 
 from qwen_retrieval.errors import SettingsError
-from qwen_retrieval.settings import Backend, DType, ModelSettings, Source, TooLong
+from qwen_retrieval.settings import Backend, DType, ModelSettings, Precision, Source, TooLong
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -69,6 +69,7 @@ class QwenComponent(BaseComponent):
     safetensors_only: SkipValidation[bool] = True
     device: SkipValidation[str | tuple[str, ...] | None] = None
     dtype: SkipValidation[DType | None] = None
+    precision: SkipValidation[Precision | None] = None
     attention: SkipValidation[str | None] = None
     backend: SkipValidation[Backend] = "torch"
     max_length: SkipValidation[int | None] = None

@@ -1,0 +1,144 @@
+"""8-bit integers: what they cost in accuracy on trained weights, and where they are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_forward import PlainEmbedder
+
+from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.local import int8
+from qwen_retrieval.local.int8 import FULL, HALF, Int8Linear, levels, quantized
+
+TINY = Path(__file__).resolve().parents[1] / "tiny"
+TEXTS = [
+    line
+    for path in sorted(Path(__file__).parent.glob("*.py"))
+    for line in path.read_text(encoding="utf-8").split("\n\n")
+    if len(line) > 40
+][:200]
+QUERIES = ["memory that ends", "tokens of a prompt", "a model that is not there", "device", "ids"]
+
+
+def embedder(**values: Any) -> Any:
+    """The tiny trained embedder in integers."""
+    return open_embedder(
+        EmbedderSettings(
+            model=str(TINY / "embedder"), device="cpu", max_length=256, precision="int8", **values
+        )
+    )
+
+
+def spearman(left: np.ndarray, right: np.ndarray) -> float:
+    """Return the rank correlation."""
+    ranks = [np.argsort(np.argsort(values)) for values in (left, right)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+class TestProduct:
+    """One layer."""
+
+    def test_the_product_of_integers_is_exact(self) -> None:
+        """Also where every number is as large as it may be, on CPUs that add in 16 bits."""
+        largest = levels()
+        assert largest in {FULL, HALF}
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.randint(-largest, largest + 1, (48, 1024), generator=generator).float()
+        weights[:, 0] = largest  # so that every row's scale is 1
+        weights[0] = largest
+        rows = torch.randint(-FULL, FULL + 1, (9, 1024), generator=generator).float()
+        rows[:, 0] = FULL
+        rows[0] = FULL
+        found = Int8Linear(weights, largest)(rows)
+        torch.testing.assert_close(found, rows @ weights.T, rtol=1e-6, atol=0.5)
+
+    def test_rows_are_rounded_on_their_own(self) -> None:
+        """A large neighbour changes nothing."""
+        rows = torch.tensor([[0.5, -1.0], [500.0, -1000.0]])
+        rounded, scales = quantized(rows)
+        assert rounded.tolist() == [[192, 1], [192, 1]]
+        assert scales.flatten().tolist() == pytest.approx([1 / FULL, 1000 / FULL])
+
+    def test_a_machine_without_an_exact_product_is_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is computed with a wrong one."""
+        monkeypatch.setattr(int8, "_exact", lambda largest: False)
+        levels.cache_clear()
+        with pytest.raises(SettingsError, match="no exact 8-bit product"):
+            levels()
+        levels.cache_clear()
+
+
+class TestAccuracy:
+    """Against float32 on trained weights."""
+
+    def test_vectors_stay_close(self) -> None:
+        """Cosine of at least 0.998 for every text."""
+        opened = embedder()
+        plain = PlainEmbedder(TINY / "embedder").vectors(TEXTS, 256)
+        with pytest.warns(match="longer than"):
+            found = opened.embed_documents([*TEXTS, "x " * 300])[:-1]
+        opened.close()
+        assert (found * plain).sum(1).min() >= 0.998
+
+    def test_a_vector_does_not_depend_on_its_neighbours(self) -> None:
+        """Each token has its own scale."""
+        opened = embedder()
+        texts = [text for text in TEXTS if len(text) < 200][:30]
+        together = opened.embed_documents(texts)
+        alone = np.concatenate([opened.embed_documents([text]) for text in texts])
+        opened.close()
+        assert np.abs(together - alone).max() < 1e-5
+
+    def test_scores_keep_their_order(self) -> None:
+        """Spearman of at least 0.99, with a shared prefix and pair by pair alike."""
+        scores = []
+        pairs = [(query, text[:300]) for query in QUERIES for text in TEXTS[:40]]
+        for precision in (None, "int8"):
+            settings = RerankerSettings(
+                model=str(TINY / "reranker"),
+                device="cpu",
+                dtype="float32",
+                precision=precision,
+                score_type="logit",
+            )
+            reranker = open_reranker(settings)
+            scores.append(reranker.score(pairs))
+            if precision:
+                alone = np.concatenate([reranker.score([pair]) for pair in pairs[:20]])
+                assert np.abs(alone - scores[1][:20]).max() < 1e-2 * np.ptp(scores[1])
+            reranker.close()
+        for start in range(0, len(pairs), 40):
+            assert spearman(scores[0][start : start + 40], scores[1][start : start + 40]) >= 0.99
+
+
+class TestRefusals:
+    """Where it cannot be had."""
+
+    def test_with_another_dtype(self) -> None:
+        """The integers are made of float32."""
+        with pytest.raises(SettingsError, match="leave one of the two out"):
+            embedder(dtype="bfloat16")
+
+    def test_a_model_of_another_kind(self, minilm: Path) -> None:
+        """Other models are computed by sentence-transformers as they are."""
+        settings = EmbedderSettings(model=str(minilm), device="cpu", precision="int8")
+        with pytest.raises(SettingsError, match="no Qwen3 model"):
+            open_embedder(settings).embed_documents(["a"])
+
+    def test_with_transformers_own_attention(self) -> None:
+        """The forward pass that shares nothing is left in the weights' own precision."""
+        with pytest.raises(SettingsError, match="eager"):
+            embedder(attention="eager").embed_documents(["a"])
+
+    def test_over_an_adapter(self, reranker_lora: Path) -> None:
+        """LoRA's layers are no plain ones."""
+        settings = RerankerSettings(model=str(reranker_lora), device="cpu", precision="int8")
+        with pytest.raises(SettingsError, match="merge"):
+            open_reranker(settings).score([("a", "b")])
