@@ -42,7 +42,9 @@ class ModelSettings:
         device: "cpu", "cuda", "cuda:1", "mps", …; several share the batches; None picks the best.
         dtype: of the weights; None measures which is fastest on the device and keeps float32
             unless another wins clearly.
-        attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …).
+        attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …);
+            any but "sdpa", its default, leaves the whole of a Qwen3 model to transformers, without
+            the library's shared beginnings.
         backend: "onnx" and "openvino" pass through to sentence-transformers for models other than
             Qwen3 and need its extras.
         max_length: tokens a sequence may have, prompt included; None takes the model's own limit
