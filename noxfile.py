@@ -105,8 +105,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure the library beside its peers; it takes long, and goes on where it was broken off."""
-    in_environment(session, "python", "tests/benchmarks/bench.py", *session.posargs)
+    """Measure the library beside its peers; it takes long, and goes on where it was broken off.
+
+    ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
+    a query waits beside threads that embed.
+    """
+    in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
+    known = {"bench", "scaling", "latency"}
+    chosen, options = "bench", session.posargs
+    if options and options[0] in known:
+        chosen, *options = options
+    in_environment(session, "python", f"tests/benchmarks/{chosen}.py", *options)
 
 
 @nox.session(venv_backend="none", requires=["environment"])

@@ -45,7 +45,9 @@ class ModelSettings:
             unless another wins clearly.
         precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, about
             twice as fast or more, for a small loss; None computes in the weights' dtype.
-        attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …).
+        attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …);
+            any but "sdpa", its default, leaves the whole of a Qwen3 model to transformers, without
+            the library's shared beginnings.
         backend: "onnx" and "openvino" pass through to sentence-transformers for models other than
             Qwen3 and need its extras.
         max_length: tokens a sequence may have, prompt included; None takes the model's own limit
@@ -91,8 +93,8 @@ class ModelSettings:
         _one_of("backend", self.backend, get_args(Backend))
         if self.precision is not None and (self.dtype or "float32") != "float32":
             raise SettingsError(
-                f"precision is {self.precision!r} and dtype {self.dtype!r}; the integers are made of"
-                " float32 weights: leave one of the two out."
+                f"precision is {self.precision!r} and dtype is {self.dtype!r}, but the integers are"
+                " made of float32 weights; leave one of the two out."
             )
         _one_of("too_long", self.too_long, get_args(TooLong))
         for name in ("max_length", "batch_size", "batch_tokens"):

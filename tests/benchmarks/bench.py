@@ -36,6 +36,8 @@ from shapes import SHAPES, checkpoint, linear_parameters, work_folder  # noqa: E
 from workloads import Workload, workloads  # noqa: E402
 
 RUNS = 3
+SPARE_SECONDS = 120
+"""What the last cell may take beyond the minutes given."""
 ENOUGH_SECONDS = 100
 """A cell that has taken longer is not run again; the table says how many runs there were."""
 
@@ -122,25 +124,63 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     found |= {"environment": environment()}
     found.setdefault("peak_gflops", peak_gflops())
     cells = found.setdefault("cells", {})
-    for work in workloads(full=options.full):
-        if options.only and work.name not in options.only:
+    ends = time.perf_counter() + 60 * options.minutes
+    for work, engine in order(options):
+        key = f"{work.name} {engine}"
+        if key in cells:
             continue
-        for engine in ENGINES:
-            key = f"{work.name} {engine}"
-            if key in cells or (work.name == "L" and engine not in LONG):
-                continue
-            console.print(f"{work.name} ({work.what}): {engine} …", highlight=False)
-            done = subprocess.run(
-                [sys.executable, __file__, "--shape", options.shape, "--cell", work.name, engine,
-                 *(["--full"] if options.full else [])],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                raise SystemExit(f"{key} failed:\n{done.stderr[-3000:]}")
-            cells[key] = json.loads(done.stdout.splitlines()[-1])
-            if f"{work.name} tokens" not in found:
-                found[f"{work.name} tokens"] = counts(options.shape, work)
-            kept.write_text(json.dumps(found, indent=2))
+        left = ends - time.perf_counter()
+        if left < 0:
+            console.print(f"{key}: no time left; the next run goes on here", highlight=False)
+            continue
+        console.print(f"{work.name} ({work.what}): {engine} …", highlight=False)
+        cell = in_process(options, work, engine, left + SPARE_SECONDS)
+        if cell is None:
+            console.print("  took too long and was broken off", highlight=False)
+            continue
+        cells[key] = cell
+        if f"{work.name} tokens" not in found:
+            found[f"{work.name} tokens"] = counts(options.shape, work)
+        kept.write_text(json.dumps(found, indent=2))
+    return found
+
+
+def order(options: argparse.Namespace) -> list[tuple[Workload, str]]:
+    """Return the cells: every workload by ours and the reference first, side by side in time."""
+    chosen = [
+        work
+        for work in workloads(full=options.full)
+        if not options.only or work.name in options.only
+    ]
+    first = ("ours, float32", REFERENCE)
+    rest = [engine for engine in ENGINES if engine not in first]
+    return [
+        (work, engine)
+        for engines in (first, rest)
+        for work in chosen
+        for engine in engines
+        if work.name != "L" or engine in LONG
+    ]
+
+
+def in_process(
+    options: argparse.Namespace, work: Workload, engine: str, seconds: float
+) -> dict[str, Any] | None:
+    """Return a cell measured in a process of its own, or None if it takes longer than this."""
+    command = [sys.executable, __file__, "--shape", options.shape, "--cell", work.name, engine]
+    try:
+        done = subprocess.run(
+            [*command, *(["--full"] if options.full else [])],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        raise SystemExit(f"{work.name} by {engine} failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -189,6 +229,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), default="0.6B")
     parser.add_argument("--full", action="store_true", help="larger R3, E3 and L")
     parser.add_argument("--fresh", action="store_true", help="forget the cells of earlier runs")
+    parser.add_argument("--minutes", type=float, default=38, help="begin no cell after these")
     parser.add_argument("--only", nargs="*", help="names of workloads; all by default")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -15,6 +15,7 @@ import pytest
 import torch
 from plain_forward import PlainEmbedder, PlainReranker, get_detailed_instruct
 from samples import PASSAGES, long_text
+from sentence_transformers import CrossEncoder
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.local import network, prefix, shared
@@ -24,6 +25,8 @@ from qwen_retrieval.local.prefix import Branch, Trunks, branches, waves
 TASKS = ("Given a claim, find text that refutes it", "Find the code", "Find the code of a function")
 QUERIES = ("capital of China", "capital of China?", "gravity", ":", "")
 CLOSE = 1e-5
+PEFT_LAGS = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+"""PEFT still asks transformers for it."""
 LIMIT = 512
 
 
@@ -120,7 +123,7 @@ class TestAnswers:
     ) -> None:
         """Stems that are forgotten between two batches are computed again."""
         monkeypatch.setattr(shared, "CAPACITY_BYTES", 1)
-        monkeypatch.setattr(Trunks.__init__, "__defaults__", (1,))
+        monkeypatch.setattr(prefix, "CAPACITY_BYTES", 1)
         assert reranking_error(reranker, plain) < CLOSE
 
     def test_in_bfloat16_scores_stay_as_close_as_transformers(
@@ -221,16 +224,20 @@ class TestCost:
         embedder.embed_queries(["b"])
         assert computed == [3]  # the ":" that may merge, the letter, EOS
 
+    def test_a_long_query_counts_in_a_batch(self) -> None:
+        """Its keys and values are copied for each document, which takes memory too."""
+        assert Branch(((1,), tuple(range(8_000))), [1, 2]).cost == 2 + 8_001 // 8
+
     def test_the_cache_is_bounded(self, causal64: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many queries come, what is kept stays below its limit."""
-        limit = 400_000
-        monkeypatch.setattr(Trunks.__init__, "__defaults__", (limit,))
+        monkeypatch.setattr(prefix, "CAPACITY_BYTES", 400_000)
         opened: Any = open_reranker(RerankerSettings(model=str(causal64), dtype="float32"))
         for number in range(30):
             opened.rerank(f"question {number}", ["a", "b", "c"])
         kept = opened._held[0]._shared._trunks._kept.values()
         opened.close()
-        assert 0 < sum(stem.nbytes for stem in kept) <= limit
+        tensors = [tensor for stem in kept for layer in stem.layers for tensor in layer]
+        assert 0 < sum(tensor.nbytes for tensor in tensors) <= 400_000
 
     def test_memory_that_ends_forgets_the_stems(
         self, reranker: Any, monkeypatch: pytest.MonkeyPatch
@@ -251,6 +258,53 @@ class TestCost:
             found = reranker.score(pairs())
         assert np.abs(found - expected).max() < CLOSE
         assert tries[1] < tries[0]
+        tries.clear()  # a single pair is tried again without stems, and nothing is said
+        assert reranker.score(pairs()[:1]) == pytest.approx(expected[:1], abs=CLOSE)
+        assert len(tries) == 2
+
+
+class TestLoaded:
+    """A model that its owner holds too."""
+
+    @PEFT_LAGS
+    def test_a_model_that_was_adapted_between_calls(self, causal64: Path) -> None:
+        """What was computed before with other weights is forgotten."""
+        from peft import LoraConfig
+
+        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
+        opened = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
+        before = opened.score(pairs())
+        adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        loaded.add_adapter(adapter)
+        found = opened.score(pairs())
+        opened.close()
+        fresh = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
+        assert np.abs(found - fresh.score(pairs())).max() < CLOSE
+        assert np.abs(found - before).max() > 0.01
+        fresh.close()
+
+    @PEFT_LAGS
+    @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+    def test_an_adapter_of_the_head_counts(self, causal64: Path) -> None:
+        """Its two rows are not the whole of it, so sentence-transformers computes it."""
+        from peft import LoraConfig
+
+        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
+        loaded.add_adapter(LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False))
+        opened = open_reranker(RerankerSettings(model="mine", score_type="logit"), loaded=loaded)
+        found = opened.score(pairs()[:4])
+        expected = loaded.predict(pairs()[:4], activation_fn=torch.nn.Identity())
+        opened.close()
+        assert np.abs(found - expected).max() < 10 * CLOSE
+
+    def test_attention_in_both_directions(self, causal64: Path) -> None:
+        """A model whose configuration is not causal is left to transformers."""
+        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
+        loaded.transformers_model.config.is_causal = False
+        opened: Any = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
+        opened.score(pairs()[:2])
+        assert opened._held[0]._shared is None
+        opened.close()
 
 
 class TestFallingBack:

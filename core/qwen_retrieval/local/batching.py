@@ -144,7 +144,7 @@ class _Call:
                     raise
                 if alone:
                     error.add_note(
-                        f"Memory does not hold a single sequence of {width} tokens: lower"
+                        f"Memory does not hold a single sequence (some {width} tokens): lower"
                         " max_length, or take a smaller model or dtype."
                     )
                     raise

@@ -72,7 +72,7 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     def load(self) -> list[EmbedderReplica]:
         """Return one replica for each device."""
         if self._loaded is not None:
-            return [embedder_replica(_checked(self._loaded), self.settings.model)]
+            return [embedder_replica(_checked(self._loaded), self.settings.model, changing=True)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_embedder(checkpoint)
         return [

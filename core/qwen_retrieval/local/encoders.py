@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qwen_retrieval.local.batching import Result
 
 Prepared = tuple[Sequence[Any], list[int], list[int]]
-"""Sequences ready to compute, their lengths in tokens, and the places of those that were cut."""
+"""Sequences ready to compute, what each takes of a batch in tokens, and the places of the cut."""
 
 
 class EmbedderReplica(Protocol):
@@ -47,11 +47,19 @@ class EmbedderReplica(Protocol):
         """Return full-width vectors, not yet normalised."""
 
 
-def embedder_replica(model: SentenceTransformer, name: str) -> EmbedderReplica:
-    """Return the replica that fits a loaded sentence-transformers model."""
+def embedder_replica(
+    model: SentenceTransformer, name: str, *, changing: bool = False
+) -> EmbedderReplica:
+    """Return the replica that fits a loaded sentence-transformers model.
+
+    Args:
+        model: the whole of it.
+        name: for messages.
+        changing: whether its owner may train or adapt it between calls.
+    """
     inner = model.transformers_model
     if inner is not None and getattr(inner.config, "model_type", None) == "qwen3":
-        return Qwen3Embedder(model, name)
+        return Qwen3Embedder(model, name, changing=changing)
     return AnyEmbedder(model, name)
 
 
@@ -101,13 +109,15 @@ class Qwen3Embedder(_SentenceTransformerReplica):
 
     is_qwen3 = True
 
-    def __init__(self, model: SentenceTransformer, name: str) -> None:
+    def __init__(self, model: SentenceTransformer, name: str, *, changing: bool = False) -> None:
         super().__init__(model, name)
         tokenizer = model.tokenizer
         self._encode = plain_encoder(tokenizer)
         self._eos = token_id(tokenizer, prompts.EMBEDDER_EOS, name)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
-        self._shared = SharedForward.of(model.transformers_model, name, _unusual(self._modules))
+        self._shared = SharedForward.of(
+            model.transformers_model, name, changing=changing, unusual=_unusual(self._modules)
+        )
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
         r"""Return ``Instruct: {task}\nQuery:``; the model's saved query prompt by default."""
@@ -127,10 +137,10 @@ class Qwen3Embedder(_SentenceTransformerReplica):
                 f"max_length is {limit}, but the prompt and EOS alone take {len(prompt) + 1}"
                 " tokens; raise it or shorten the instruction."
             )
-        items: Sequence[Any] = tokenized.ids
-        if self._shared is not None:
-            items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
-        return items, [len(item) for item in items], tokenized.cut
+        if self._shared is None:
+            return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
+        items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
+        return items, [item.cost for item in items], tokenized.cut
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors of prepared texts."""

@@ -122,10 +122,10 @@ class Handle(Generic[S, R]):
         stop: Event | None,
         waves: Sequence[Sequence[int]] | None = None,
     ) -> list[Result]:
-        """Return every item's result; a wave's batches come before those of the next."""
+        """Return every item's result; a wave's batches are begun before those of the next."""
         settings, tokens = self.settings, self.settings.batch_tokens
         if tokens is None:
-            tokens = CPU_BATCH_TOKENS if replicas[0].on_cpu else BATCH_TOKENS
+            tokens = CPU_BATCH_TOKENS if any(r.on_cpu for r in replicas) else BATCH_TOKENS
         batches = [
             [wave[place] for place in batch]
             for wave in ([range(len(items))] if waves is None else waves)

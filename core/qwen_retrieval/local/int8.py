@@ -1,14 +1,16 @@
 """Linear layers in 8-bit integers on a CPU: weights by output channel, activations by token.
 
 A token's scale depends on that token alone, so a result does not depend on what else is in the
-batch. The product is oneDNN's, by an operator that PyTorch's own compiler uses and does not
-document; `levels` tries it before it is trusted.
+batch. A few input channels are far larger than all others, and would leave these only a few of the
+256 steps; they stay in float32, as in LLM.int8() (Dettmers et al., arXiv:2208.07339), here chosen
+once, on a sample. The product is oneDNN's, by an operator that PyTorch's own compiler uses and does
+not document; `levels` tries it before it is trusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,66 +21,118 @@ from qwen_retrieval.errors import SettingsError
 
 FULL, HALF = 127, 63
 """Largest weight in 8 bits, and in 7."""
-PROJECTIONS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-               "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")  # fmt: skip
+WHOLE = 64
+"""One in so many input channels stays in float32."""
+INPUTS = (
+    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ("self_attn.o_proj",),
+    ("mlp.gate_proj", "mlp.up_proj"),
+    ("mlp.down_proj",),
+)
+"""A decoder layer's linear layers; those in a row have the same input."""
+
+Rows = tuple[Tensor, Tensor, Tensor]
+"""Bytes around 128, the scale of each row, and the channels that stay as they are."""
 
 
 class Int8Linear(Module):
     """A linear layer without bias whose product is computed in 8-bit integers."""
 
-    def __init__(self, weight: Tensor, largest: int) -> None:
-        """Quantise a float weight of shape (out, in) symmetrically, row by row."""
+    def __init__(self, weight: Tensor, whole: Tensor, largest: int) -> None:
+        """Quantise a float weight of shape (out, in) symmetrically, row by row.
+
+        Args:
+            weight: stays as it is.
+            whole: places of the input channels that are left in float32.
+            largest: what `levels` says.
+        """
         super().__init__()
-        scales = weight.float().abs().amax(1).clamp_min(1e-12) / largest
-        rounded = (weight.float() / scales[:, None]).round().to(torch.int8)
-        self._scales = scales
+        self.whole = whole
+        self._float = weight[:, whole].float().T.contiguous()
+        rest = weight.float().index_fill(1, whole, 0.0)
+        self._scales = rest.abs().amax(1).clamp_min(1e-12) / largest
+        rounded = (rest / self._scales[:, None]).round_().to(torch.int8)
         self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self._zeros = torch.zeros(len(scales), dtype=torch.int32)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the product of float rows, shape (tokens, out)."""
-        return self.product(*quantized(rows))
+        return self.product(quantized(rows, self.whole))
 
-    def product(self, rounded: Tensor, scales: Tensor) -> Tensor:
+    def product(self, rows: Rows) -> Tensor:
         """Return the product of rows from `quantized`, which several layers may share."""
+        rounded, scales, whole = rows
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded, 1.0, 128, self._packed, self._scales, self._zeros,
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
-        return found.mul_(scales)
+        return torch.addmm(found.mul_(scales), whole, self._float)
 
 
-def quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return float rows as unsigned bytes around 128, and the scale of each, shape (tokens, 1)."""
-    scales = rows.abs().amax(-1, keepdim=True).clamp_min(1e-12) / FULL
-    return (rows / scales).round_().add_(128).to(torch.uint8), scales
+def quantized(rows: Tensor, whole: Tensor) -> Rows:
+    """Return float rows as bytes and scales, with some channels taken out."""
+    rest = rows.index_fill(1, whole, 0.0)
+    scales = rest.abs().amax(-1, keepdim=True).clamp_min(1e-12) / FULL
+    return rest.div_(scales).round_().add_(128).to(torch.uint8), scales, rows[:, whole]
 
 
 def products(rows: Tensor, layers: Sequence[Any]) -> list[Tensor]:
     """Return what each layer makes of the same rows."""
-    if all(isinstance(layer, Int8Linear) for layer in layers):
-        shared = quantized(rows)
-        return [layer.product(*shared) for layer in layers]
+    if isinstance(layers[0], Int8Linear):
+        shared = quantized(rows, layers[0].whole)
+        return [layer.product(shared) for layer in layers]
     return [layer(rows) for layer in layers]
 
 
-def to_int8(model: Any) -> None:  # noqa: ANN401 - transformers' modules are untyped
+@torch.inference_mode()
+def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transformers is untyped
     """Replace the linear layers of a loaded `Qwen3Model`, one at a time, in place.
+
+    Args:
+        model: in float32 on a CPU.
+        sample: token ids of an ordinary text, to find the large channels with.
 
     Raises:
         SettingsError: the model has a layer that is no plain linear one, such as LoRA's.
     """
     largest = levels()
     for layer in model.layers:
-        for path in PROJECTIONS:
-            owner, name = layer.get_submodule(path.split(".")[0]), path.split(".")[1]
-            linear = getattr(owner, name)
+        for name in (name for names in INPUTS for name in names):
+            linear = layer.get_submodule(name)
             if type(linear) is not Linear or linear.bias is not None:
                 raise SettingsError(
-                    f"precision is 'int8', but {path} is a {type(linear).__name__}; merge adapters"
+                    f"precision is 'int8', but {name} is a {type(linear).__name__}; merge adapters"
                     " into the model first, or leave precision out."
                 )
-            setattr(owner, name, Int8Linear(linear.weight.detach(), largest))
+    whole = _large_channels(model, sample)
+    for number, layer in enumerate(model.layers):
+        for names in INPUTS:
+            for name in names:
+                owner, _, last = name.partition(".")
+                weight = layer.get_submodule(name).weight.detach()
+                reduced = Int8Linear(weight, whole[number, names[0]], largest)
+                setattr(layer.get_submodule(owner), last, reduced)
+
+
+def _large_channels(model: Any, sample: Sequence[int]) -> dict[tuple[int, str], Tensor]:  # noqa: ANN401
+    """Return the places of each input's largest channels over the sample."""
+    found: dict[tuple[int, str], Tensor] = {}
+
+    def note(key: tuple[int, str], _: Module, inputs: tuple[Tensor]) -> None:
+        most = inputs[0].abs().flatten(0, -2).amax(0)
+        found[key] = most.topk(max(1, len(most) // WHOLE)).indices.sort().values
+
+    hooks = [
+        layer.get_submodule(names[0]).register_forward_pre_hook(partial(note, (number, names[0])))
+        for number, layer in enumerate(model.layers)
+        for names in INPUTS
+    ]
+    try:
+        model(torch.tensor([list(sample)]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 @cache

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsError
 from qwen_retrieval.local.checkpoint import Checkpoint, tensor_names, weight_files
 from qwen_retrieval.local.precision import fastest_dtype
+from qwen_retrieval.local.tokens import plain_encoder
+from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
 
 if TYPE_CHECKING:
     import torch
@@ -108,10 +110,22 @@ def _finish(
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
 
 
+SAMPLE = (
+    f"{RERANKER_PREFIX}{reranker_head('how do I read a file line by line?', None)}"
+    "for line in open(path):\n    print(line.rstrip())\n\nDie Hauptstadt von Frankreich ist Paris."
+    " ¿Cuál es la capital de España? 北京是中国的首都。 भारत की राजधानी नई दिल्ली है।"
+    f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
+)
+"""Prompt, prose of several scripts, and code: what models see."""
+
+
 def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) -> None:
     """Turn the linear layers into 8-bit ones, where the model and the device have them."""
     from qwen_retrieval.local.int8 import to_int8  # noqa: PLC0415 - loads torch
-    from qwen_retrieval.local.network import unknown_to_network  # noqa: PLC0415 - loads torch
+    from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
+        decoder_of,
+        unknown_to_network,
+    )
 
     inner: Any = model.transformers_model
     if getattr(getattr(inner, "config", None), "model_type", None) != "qwen3":
@@ -124,7 +138,8 @@ def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) 
         raise SettingsError(
             f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
         )
-    to_int8(getattr(inner, "model", inner))
+    sample = plain_encoder(model.tokenizer)([SAMPLE])[0]
+    to_int8(decoder_of(inner), sample)
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:

@@ -3,7 +3,8 @@
 It computes what transformers' `Qwen3Model` computes, over the same modules, without the waste that
 retrieval does not need: linear layers see the tokens of a batch without padding, the beginning that
 sequences share is computed once and kept as keys and values, and in the last layer only the last
-position goes on. The modules are called, not their weights, so that adapters keep working.
+position goes on. The layers' projections are called as modules, so that adapters in them keep
+working.
 
 Formulas: Qwen3 Technical Report (arXiv:2505.09388) and transformers' `modeling_qwen3.py`.
 """
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification, Qwen3Model
 
 from qwen_retrieval.local.int8 import products
 
@@ -30,11 +32,6 @@ class Stem:
 
     tokens: int
     layers: tuple[tuple[Tensor, Tensor], ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory it holds."""
-        return sum(k.nbytes + v.nbytes for k, v in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +47,32 @@ class Group:
     sequences: Sequence[Sequence[int]]
 
 
+def decoder_of(inner: Any) -> Any:  # noqa: ANN401 - transformers is untyped
+    """Return the `Qwen3Model` within a loaded model with a head, or the model itself."""
+    with_head = type(inner) in {Qwen3ForCausalLM, Qwen3ForSequenceClassification}
+    return inner.model if with_head else inner
+
+
 def unknown_to_network(inner: Any) -> str | None:  # noqa: ANN401 - transformers is untyped
-    """Return what in a loaded Qwen3 model `Qwen3Network` does not compute, or None."""
-    config = inner.config
-    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
-    model = getattr(inner, "model", inner)
-    scaling = getattr(model.rotary_emb, "rope_type", "default")
-    if kinds != {"full_attention"}:
-        return "sliding-window attention"
-    if scaling != "default":
-        return f"rope scaling {scaling!r}"
-    if config.hidden_act != "silu":
-        return f"the activation {config.hidden_act!r}"
-    # transformers' own choice; anything else was asked for.
-    if config._attn_implementation != "sdpa":  # noqa: SLF001 - it has no public name
-        return f"attention {config._attn_implementation!r}"  # noqa: SLF001
-    return None
+    """Return what in a loaded model `Qwen3Network` does not compute, or None."""
+    model = decoder_of(inner)
+    if type(model) is not Qwen3Model:
+        return f"a {type(inner).__name__}"
+    config, scaling = model.config, getattr(model.rotary_emb, "rope_type", "default")
+    places = {(weight.device, weight.dtype) for weight in model.parameters()}
+    # transformers' own choice of attention; anything else was asked for.
+    chosen = config._attn_implementation  # noqa: SLF001 - it has no public name
+    obstacles = {
+        "sliding-window attention": set(config.layer_types or ()) != {"full_attention"},
+        "attention in both directions": not getattr(config, "is_causal", True),
+        f"rope scaling {scaling!r}": scaling != "default",
+        f"the activation {config.hidden_act!r}": config.hidden_act != "silu",
+        f"attention {chosen!r}": chosen != "sdpa",
+        "weights in several places or dtypes": len(places) != 1,
+        # Its attention has given wrong numbers for grouped heads, and nobody has tried this there.
+        "the device mps": model.device.type == "mps",
+    }
+    return next((what for what, found in obstacles.items() if found), None)
 
 
 class Qwen3Network:
@@ -240,12 +247,11 @@ class _Span:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
         """Return the attended values of the span's tokens, shape (tokens, heads, head width)."""
-        found = scaled_dot_product_attention(
+        found = _attention(
             self._padded(query),
             *self._whole(key, value, layer),
             attn_mask=self._mask,
             is_causal=self._mask is None,
-            enable_gqa=True,
         )
         flat = found.transpose(1, 2).flatten(0, 1)
         return flat if self._out_of is None else flat[self._out_of]
@@ -254,11 +260,10 @@ class _Span:
         self, first: int, query: Tensor, key: Tensor, value: Tensor, layer: int
     ) -> Tensor:
         """Return the attended values of the last tokens, whose queries begin at `first`."""
-        found = scaled_dot_product_attention(
+        found = _attention(
             query[first : first + self.count, :, None],
             *self._whole(key, value, layer),
             attn_mask=self._end_mask,
-            enable_gqa=True,
         )
         return found.squeeze(2)
 
@@ -279,6 +284,16 @@ class _Span:
         if self._into is not None:
             mine = mine[self._into]
         return mine.view(self.count, self._width, *mine.shape[1:]).transpose(1, 2)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, **masks: Any) -> Tensor:  # noqa: ANN401
+    """Return the attention of grouped heads."""
+    if query.device.type != "cpu":
+        # With a mask, the fast kernels of other devices do not take heads in groups.
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        return scaled_dot_product_attention(query, key, value, **masks)
+    return scaled_dot_product_attention(query, key, value, enable_gqa=True, **masks)
 
 
 def _heads_first(rows: Tensor) -> Tensor:

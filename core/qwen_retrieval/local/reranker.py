@@ -77,7 +77,7 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
     def load(self) -> list[RerankerReplica]:
         """Return one replica for each device."""
         if self._loaded is not None:
-            return [RerankerReplica(_checked(self._loaded), self.settings.model)]
+            return [RerankerReplica(_checked(self._loaded), self.settings.model, changing=True)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_reranker(checkpoint)
         return [

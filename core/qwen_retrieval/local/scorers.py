@@ -29,7 +29,7 @@ class RerankerReplica:
     of the same two rows.
     """
 
-    def __init__(self, model: CrossEncoder, name: str) -> None:
+    def __init__(self, model: CrossEncoder, name: str, *, changing: bool = False) -> None:
         inner, tokenizer = model.transformers_model, model.tokenizer
         if inner is None or getattr(inner.config, "model_type", None) != "qwen3":
             raise WrongModelError(f"{name} is no Qwen3 reranker, the only kind with this prompt.")
@@ -59,21 +59,21 @@ class RerankerReplica:
             inner.config.pad_token_id = self._pad
         self._answer = _answer_row(model)
         unusual = "an unusual head" if self._answer is None else None
-        self._shared = SharedForward.of(inner, name, unusual)
+        self._shared = SharedForward.of(inner, name, changing=changing, unusual=unusual)
 
     def prepare(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> Prepared:
         """Return the whole prompt of each pair, ready to compute."""
         tokenized = prompts.reranker_ids(
             pairs, instruction, self._encode, self._prefix, self._suffix, limit
         )
-        items: Sequence[Any] = tokenized.ids
-        if self._shared is not None:
-            trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
-            items = self._shared.branches(tokenized.ids, trunk, [query for query, _ in pairs])
-        return items, [len(item) for item in items], tokenized.cut
+        if self._shared is None:
+            return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
+        trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
+        items = self._shared.branches(tokenized.ids, trunk, [query for query, _ in pairs])
+        return items, [item.cost for item in items], tokenized.cut
 
     def waves(self, items: Sequence[Any]) -> list[list[int]]:
-        """Return the items' places in parts, each to be computed before the next begins."""
+        """Return the items' places in parts, in the order in which to compute them."""
         return [list(range(len(items)))] if self._shared is None else self._shared.waves(items)
 
     def compute(self, items: Sequence[Any]) -> Result:
@@ -83,8 +83,9 @@ class RerankerReplica:
         if self._shared is None or self._answer is None:
             return self._padded(items)
         with torch.inference_mode():
-            answers = torch.nn.functional.linear(self._shared.last_hidden(items), self._answer())
-            rows = answers.float()
+            hidden = self._shared.last_hidden(items)
+            # In float32 whatever the weights are: the difference is all that counts.
+            rows = torch.nn.functional.linear(hidden.float(), self._answer().float())
             logits = rows[:, 0] - rows[:, 1] if rows.shape[1] > 1 else rows[:, 0]
             result: Result = logits.cpu().numpy()
         return result
@@ -113,9 +114,17 @@ def _answer_row(model: CrossEncoder) -> Callable[[], Tensor] | None:
 
     inner: Any = model.transformers_model
     match list(model)[1:]:
-        case [LogitScore() as answer] if type(inner.lm_head).__name__ == "Linear":
+        case [LogitScore() as answer] if _is_plain(getattr(inner, "lm_head", None)):
             both = [answer.true_token_id, answer.false_token_id]
             return None if None in both else lambda: inner.lm_head.weight[both]
-        case [] if type(getattr(inner, "score", None)).__name__ == "Linear":
+        case [] if _is_plain(getattr(inner, "score", None)):
             return lambda: inner.score.weight
-    return None
+        case _:
+            return None
+
+
+def _is_plain(head: object) -> bool:
+    """Say whether a head is its weights and nothing more: no adapter, no quantised layer."""
+    import torch  # noqa: PLC0415 - loaded with the first model
+
+    return type(head) is torch.nn.Linear and head.bias is None

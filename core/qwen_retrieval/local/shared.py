@@ -17,22 +17,41 @@ _log = logging.getLogger(__name__)
 class SharedForward:
     """Computes the last hidden state of sequences, each shared beginning once."""
 
-    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - transformers' models are untyped
-        from qwen_retrieval.local.network import Qwen3Network  # noqa: PLC0415 - loads torch
+    def __init__(self, inner: Any, *, changing: bool) -> None:  # noqa: ANN401 - untyped
+        from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
+            Qwen3Network,
+            decoder_of,
+        )
 
-        self._network = Qwen3Network(getattr(inner, "model", inner))
+        self._network = Qwen3Network(decoder_of(inner))
         self._trunks = Trunks(self._network)
+        self._changing = changing
+        self._outdated = False
 
     @classmethod
-    def of(cls, inner: Any, name: str, obstacle: str | None = None) -> Self | None:  # noqa: ANN401
-        """Return it for a loaded model, or None, with a line in the log that says why."""
+    def of(
+        cls,
+        inner: Any,  # noqa: ANN401 - transformers' models are untyped
+        name: str,
+        *,
+        changing: bool,
+        unusual: str | None,
+    ) -> Self | None:
+        """Return it for a loaded model, or None, with a line in the log that says why.
+
+        Args:
+            inner: transformers' model.
+            name: for the log.
+            changing: whether others hold the model too and may train or adapt it between calls.
+            unusual: what stands behind the decoder and is not known, if anything.
+        """
         from qwen_retrieval.local.network import unknown_to_network  # noqa: PLC0415 - loads torch
 
-        obstacle = obstacle if obstacle is not None else unknown_to_network(inner)
+        obstacle = unknown_to_network(inner) or unusual
         if obstacle is None:
-            return cls(inner)
+            return cls(inner, changing=changing)
         _log.info(
-            "%s has %s, so sentence-transformers computes it as it is, without shared prefixes",
+            "%s has %s, so sentence-transformers computes it as it is, without shared beginnings",
             name, obstacle,
         )  # fmt: skip
         return None
@@ -40,30 +59,36 @@ class SharedForward:
     def branches(
         self, sequences: Sequence[Sequence[int]], trunk: Sequence[int], families: Sequence[object]
     ) -> list[Branch]:
-        """Return the sequences split into what they share and what is their own."""
+        """Return a call's sequences split into what they share and what is their own."""
+        self._outdated = self._changing
         return branches(sequences, trunk, families)
 
     def waves(self, items: Sequence[Branch]) -> list[list[int]]:
-        """Return the items' places in parts, each to be computed before the next begins."""
+        """Return the items' places in parts whose beginnings fit into memory together, in order."""
         return waves(items, CAPACITY_BYTES // 2 // self._network.bytes_per_token)
 
     def last_hidden(self, items: Sequence[Branch]) -> Tensor:
         """Return the normed hidden state at the end of each item, shape (n, width)."""
+        if self._outdated:  # forgotten here, where no other thread computes
+            self._outdated = False
+            self._trunks.forget()
+        try:
+            return self._computed(items)
+        except (MemoryError, RuntimeError):
+            self._trunks.forget()  # it may be memory that ended
+            if len(items) > 1 or not items[0].path:
+                raise
+        return self._computed([Branch((), items[0].ids)])  # which takes no copies of a beginning
+
+    def _computed(self, items: Sequence[Branch]) -> Tensor:
         from qwen_retrieval.local.network import Group  # noqa: PLC0415 - loads torch
 
         groups: dict[Path, list[int]] = {}
         for place, item in enumerate(items):
             groups.setdefault(item.path, []).append(place)
-        try:
-            stems = self._trunks.stems(groups)
-            rows = self._network.last_hidden(
-                [
-                    Group(stems[path], [items[p].own for p in group])
-                    for path, group in groups.items()
-                ]
-            )
-        except (MemoryError, RuntimeError):
-            self._trunks.forget()  # it may be memory that ended
-            raise
+        stems = self._trunks.stems(groups)
+        rows = self._network.last_hidden(
+            [Group(stems[path], [items[p].own for p in group]) for path, group in groups.items()]
+        )
         order = [place for group in groups.values() for place in group]
         return rows[sorted(range(len(order)), key=order.__getitem__)]
