@@ -21,7 +21,7 @@ from qwen_retrieval.errors import SettingsError
 
 FULL, HALF = 127, 63
 """Largest weight in 8 bits, and in 7."""
-WHOLE = 64
+WHOLE = 32
 """One in so many input channels stays in float32."""
 INPUTS = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -88,6 +88,9 @@ def products(rows: Tensor, layers: Sequence[Any]) -> list[Tensor]:
 def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transformers is untyped
     """Replace the linear layers of a loaded `Qwen3Model`, one at a time, in place.
 
+    The last decoder layer stays as it is: most of it is computed for last positions only, so it
+    costs little, and its error would be the result's own.
+
     Args:
         model: in float32 on a CPU.
         sample: token ids of an ordinary text, to find the large channels with.
@@ -96,7 +99,8 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
         SettingsError: the model has a layer that is no plain linear one, such as LoRA's.
     """
     largest = levels()
-    for layer in model.layers:
+    layers = model.layers[:-1]
+    for layer in layers:
         for name in (name for names in INPUTS for name in names):
             linear = layer.get_submodule(name)
             if type(linear) is not Linear or linear.bias is not None:
@@ -105,7 +109,7 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
                     " into the model first, or leave precision out."
                 )
     whole = _large_channels(model, sample)
-    for number, layer in enumerate(model.layers):
+    for number, layer in enumerate(layers):
         for names in INPUTS:
             for name in names:
                 owner, _, last = name.partition(".")
