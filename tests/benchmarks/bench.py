@@ -152,7 +152,7 @@ def order(options: argparse.Namespace) -> list[tuple[Workload, str]]:
         for work in workloads(full=options.full)
         if not options.only or work.name in options.only
     ]
-    first = ("ours, float32", REFERENCE)
+    first = ("ours, float32", "ours, int8", REFERENCE)
     rest = [engine for engine in ENGINES if engine not in first]
     return [
         (work, engine)

@@ -87,10 +87,11 @@ def _card_vectors(model: Any, tokenizer: Any, texts: list[str], limit: int) -> n
 
 ENGINES: dict[str, Callable[[Path, Workload], Answer]] = {
     "ours, float32": lambda folder, work: ours(folder, work, dtype="float32"),
+    "ours, int8": lambda folder, work: ours(folder, work, precision="int8"),
     "sentence-transformers, float32": lambda f, work: sentence_transformers(f, work, "float32"),
     "sentence-transformers, default": sentence_transformers,
     "model card, float32": model_card,
 }
 REFERENCE = "sentence-transformers, float32"
-LONG = {"ours, float32", "sentence-transformers, float32"}
+LONG = {"ours, float32", "ours, int8", "sentence-transformers, float32"}
 """Who is asked for a long document; the others would take most of the run."""
