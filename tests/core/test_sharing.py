@@ -30,6 +30,18 @@ from qwen_retrieval.local.reranker import LocalReranker
 from qwen_retrieval.local.weights import Shelf
 
 
+@pytest.fixture(autouse=True)
+def shelves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Empty shelves at the beginning and at the end: other suites may hold models all along."""
+    shelves = []
+    for kind in (LocalEmbedder, LocalReranker):
+        shelves.append(Shelf[Any]())
+        monkeypatch.setattr(kind, "shelf", shelves[-1])
+    yield
+    gc.collect()
+    assert list(map(len, shelves)) == [0, 0]
+
+
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The device of every model loaded during the test, in order."""

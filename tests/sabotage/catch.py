@@ -44,6 +44,8 @@ def first_failure(tests: Sequence[str]) -> str | None:
             # The last plugin collects garbage for half of the time that a run takes.
             ["--exitfirst", "--quiet", "-k", "core", "-p", "no:cacheprovider",
              "-p", "no:unraisableexception",
+             # This is not the first run of pytest in the process.
+             "-W", "ignore::pytest.PytestAssertRewriteWarning",
              *(str(ROOT / test) for test in tests)],
             plugins=[failure],
         )  # fmt: skip

@@ -34,25 +34,22 @@ QUESTION = "how do cats sleep"
 pytestmark = pytest.mark.usefixtures("embedders", "rerankers")
 
 
-def simple() -> SimpleVectorStore:
+def simple(_: Path) -> SimpleVectorStore:
     """Return LlamaIndex's own store."""
     return SimpleVectorStore()
 
 
-def chroma() -> Any:
-    """Return an empty Chroma collection in memory."""
+def chroma(folder: Path) -> Any:
+    """Return an empty Chroma collection, in a folder: all that are in memory share one store."""
     import chromadb
     from llama_index.vector_stores.chroma import ChromaVectorStore
 
-    client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
-    # Every such client of a process shares one memory, hence the name.
-    collection = client.create_collection(
-        uuid.uuid4().hex, configuration={"hnsw": {"space": "cosine"}}
-    )
+    client = chromadb.PersistentClient(folder, chromadb.Settings(anonymized_telemetry=False))
+    collection = client.create_collection("texts", configuration={"hnsw": {"space": "cosine"}})
     return ChromaVectorStore(chroma_collection=collection)
 
 
-def qdrant() -> Any:
+def qdrant(_: Path) -> Any:
     """Return an empty Qdrant collection in memory."""
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import QdrantClient
@@ -63,9 +60,9 @@ def qdrant() -> Any:
 
 
 @pytest.fixture(params=[simple, chroma, qdrant], ids=["simple", "chroma", "qdrant"])
-def store(request: pytest.FixtureRequest) -> Iterator[Any]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each vector store in turn, empty."""
-    made = request.param()
+    made = request.param(tmp_path)
     yield made
     if request.param is qdrant:
         made.client.close()
@@ -122,7 +119,7 @@ def test_a_query_engine_retrieves_reranks_and_answers(
 
 async def test_a_query_engine_answers_asynchronously() -> None:
     """``aquery`` gives what ``query`` gives."""
-    engine = index_over(simple()).as_query_engine(
+    engine = index_over(SimpleVectorStore()).as_query_engine(
         llm=MockLLM(), similarity_top_k=4, node_postprocessors=[QwenRerank(top_n=2)]
     )
     later, now = await engine.aquery(QUESTION), engine.query(QUESTION)
@@ -152,14 +149,14 @@ def test_documents_are_stored_without_and_asked_with_instruction(
     embedders: list[FakeEmbedder],
 ) -> None:
     """The whole way through an index keeps the two roles apart, byte for byte."""
-    index = index_over(simple(), query_instruction="Find")
+    index = index_over(SimpleVectorStore(), query_instruction="Find")
     index.as_retriever().retrieve("two\nlines ")
     assert embedders[0].seen == [*TEXTS.values(), "Instruct: Find\nQuery:two\nlines "]
 
 
 def test_a_saved_index_is_asked_with_the_embedder_given_again(tmp_path: Path) -> None:
     """LlamaIndex does not save embedders; the vectors outlive the process."""
-    index_over(simple(), dimensions=64).storage_context.persist(str(tmp_path))
+    index_over(SimpleVectorStore(), dimensions=64).storage_context.persist(str(tmp_path))
     index = load_index_from_storage(
         StorageContext.from_defaults(persist_dir=str(tmp_path)),
         embed_model=QwenEmbedding(dimensions=64),
@@ -171,7 +168,7 @@ def test_a_saved_index_is_asked_with_the_embedder_given_again(tmp_path: Path) ->
 def test_a_retriever_and_a_postprocessor_make_a_query_engine() -> None:
     """Put together by hand as well."""
     engine = RetrieverQueryEngine.from_args(
-        index_over(simple()).as_retriever(similarity_top_k=5),
+        index_over(SimpleVectorStore()).as_retriever(similarity_top_k=5),
         llm=MockLLM(),
         node_postprocessors=[QwenRerank(top_n=1, score_threshold=0.5)],
     )
@@ -182,7 +179,7 @@ def test_a_chat_engine_takes_the_reranker() -> None:
     """Postprocessors of a chat are the same objects."""
     chat = ContextChatEngine.from_defaults(
         memory=ChatMemoryBuffer.from_defaults(llm=MockLLM()),
-        retriever=index_over(simple()).as_retriever(similarity_top_k=5),
+        retriever=index_over(SimpleVectorStore()).as_retriever(similarity_top_k=5),
         llm=MockLLM(),
         node_postprocessors=[QwenRerank(top_n=1)],
     )
@@ -192,7 +189,7 @@ def test_a_chat_engine_takes_the_reranker() -> None:
 
 def test_fused_retrievers_share_the_embedder() -> None:
     """Fusion of several retrievers ends in one reranking."""
-    index = index_over(simple())
+    index = index_over(SimpleVectorStore())
     fused = QueryFusionRetriever(
         [index.as_retriever(similarity_top_k=3), index.as_retriever(similarity_top_k=4)],
         llm=MockLLM(),
@@ -206,7 +203,9 @@ def test_fused_retrievers_share_the_embedder() -> None:
 def test_the_global_settings_stay_untouched() -> None:
     """An index and an engine with own models need no global ones."""
     before = (Settings._llm, Settings._embed_model)
-    engine = index_over(simple()).as_query_engine(llm=MockLLM(), node_postprocessors=[QwenRerank()])
+    engine = index_over(SimpleVectorStore()).as_query_engine(
+        llm=MockLLM(), node_postprocessors=[QwenRerank()]
+    )
     engine.query(QUESTION)
     assert (Settings._llm, Settings._embed_model) == before
 
