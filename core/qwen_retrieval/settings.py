@@ -214,7 +214,7 @@ class EmbedderSettings(ModelSettings):
             "prefixed_query": self.prefixed_query,
         }
         text = json.dumps({**self.identity(), **queries}, sort_keys=True, ensure_ascii=False)
-        return f"qwen-retrieval-1-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        return f"qwen-retrieval-2-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ CHANGED: dict[str, Any] = {
     "safetensors_only": False,
     "device": ("cpu", "cuda:1"),
     "dtype": "bfloat16",
+    "precision": "int8",
     "attention": "eager",
     "backend": "onnx",
     "max_length": 512,
@@ -45,6 +46,7 @@ CHANGED: dict[str, Any] = {
 MATTERS = {
     "model", "revision", "max_length", "query_instruction", "query_prompt", "document_prompt",
     "prefixed_query", "dimensions", "normalize", "vector_type", "vector_ranges",
+    "precision",
 }  # fmt: skip
 """What a vector depends on."""
 
@@ -118,6 +120,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (EmbedderSettings, {"batch_size": 0}, r"batch_size is 0; .* from 1 up"),
     (EmbedderSettings, {"batch_tokens": 1.5}, r"batch_tokens is 1.5; .* from 1 up"),
     (EmbedderSettings, {"dtype": "float64"}, r"dtype is 'float64'; choose one of .*'float32'"),
+    (EmbedderSettings, {"precision": "int4"}, r"precision is 'int4'; choose one of .*'int8'"),
     (EmbedderSettings, {"source": "ftp"}, r"source is 'ftp'; choose one of .*'modelscope'"),
     (EmbedderSettings, {"backend": "tf"}, r"backend is 'tf'; choose one of .*'onnx'"),
     (EmbedderSettings, {"device": ()}, r"device is empty; name one"),
@@ -182,7 +185,7 @@ class TestFingerprint:
 
     def test_is_stable_across_versions(self) -> None:
         """Caches outlive a release: this value may only change with the number in its name."""
-        assert EmbedderSettings().fingerprint() == "qwen-retrieval-1-5ee8aac45ac00db8936b491f"
+        assert EmbedderSettings().fingerprint() == "qwen-retrieval-2-270be4c48ccad1afbc46be5b"
 
     @pytest.mark.parametrize(
         "name", sorted(MATTERS - {"query_instruction", "query_prompt", "prefixed_query"})
