@@ -193,7 +193,7 @@ def answers_of(options: argparse.Namespace, work: str, engine: str) -> Path:
 def table(options: argparse.Namespace, found: dict[str, Any]) -> Table:
     """Return the cells as a table."""
     shown = Table(title=f"{options.shape} shape, random weights; {found['environment']['cpu']}")
-    for name in ("", "engine", "s", "runs", "tokens/s", "unique/s", "of peak", "GiB", "ours is",
+    for name in ("", "engine", "s", "runs", "tokens/s", "unique/s", "of peak", "GiB", "÷ ours",
                  "largest difference"):  # fmt: skip
         shown.add_column(name, justify="left" if name in ("", "engine") else "right")
     flops = 2 * linear_parameters(options.shape)
