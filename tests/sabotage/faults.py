@@ -13,6 +13,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
+import torch
 
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
@@ -91,6 +92,14 @@ def _mean_pooling(self: Any, model: Any, name: str) -> None:
 def _padding_seen(self: Any, *args: Any) -> None:
     _span(self, *args)
     self._end_mask = None
+
+
+def _other_side(self: Any, group: Any, start: int, *args: Any) -> None:
+    """Read each sequence's end in the last column, where padding on the left would put it."""
+    _span(self, group, start, *args)
+    lengths = torch.tensor([len(sequence) for sequence in group.sequences])
+    columns = start + lengths.cumsum(0) - lengths + lengths.max() - 1
+    self.ends = columns.clamp(max=start + int(lengths.sum()) - 1)
 
 
 def _anothers_prefix(self: Any, paths: Any) -> Any:
@@ -178,6 +187,9 @@ FAULTS = (
     Fault("yes-no-swapped", "yes and no swapped", "reranker", "nDCG@10",
           "test_4_scores::test_the_logit_is_yes_minus_no",
           (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
+    Fault("padding-side", "left and right padding mistaken", "reranker", "parity",
+          "test_5_neighbours::test_a_score_does_not_depend_on_its_neighbours",
+          (lambda: patch.object(network._Span, "__init__", _other_side),)),
     Fault("anothers-prefix", "another query's beginning reused", "reranker", "parity",
           "test_4_scores::test_pairs_of_many_queries_are_scored_in_the_order_given",
           (lambda: patch.object(prefix.Trunks, "stems", _anothers_prefix),)),
