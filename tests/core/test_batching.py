@@ -184,7 +184,7 @@ class TestStopping:
         with replica.turnstile.turn():
             thread = threading.Thread(target=computed, args=([replica], 5, 1, stop))
             thread.start()
-            while not replica.turnstile._short:
+            while not replica.turnstile._short and not replica.turnstile._waiting:
                 time.sleep(0.001)
             stop.set()
         thread.join(10)

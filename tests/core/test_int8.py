@@ -133,6 +133,12 @@ class TestRefusals:
         with pytest.raises(SettingsError, match="no Qwen3 model"):
             open_embedder(settings).embed_documents(["a"])
 
+    def test_a_loaded_model(self) -> None:
+        """It belongs to its owner, and is used as it is."""
+        settings = EmbedderSettings(model="mine", precision="int8")
+        with pytest.raises(SettingsError, match="used as it is"):
+            open_embedder(settings, loaded=object())
+
     def test_with_transformers_own_attention(self) -> None:
         """The forward pass that shares nothing is left in the weights' own precision."""
         with pytest.raises(SettingsError, match="eager"):

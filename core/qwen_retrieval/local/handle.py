@@ -47,6 +47,11 @@ class Handle(Generic[S, R]):
     shelf: Shelf[R]
 
     def __init__(self, settings: S, token: str | None, loaded: Any) -> None:  # noqa: ANN401
+        if loaded is not None and settings.precision is not None:
+            raise SettingsError(
+                f"precision is {settings.precision!r}, but a model already loaded is used as it is;"
+                " leave precision out, or give the model's folder as model=."
+            )
         self.settings = settings
         self._token = token
         self._loaded = loaded
