@@ -1,0 +1,25 @@
+"""The command line ``qwen-retrieval``; each command has a module of its own beside this one."""
+
+from __future__ import annotations
+
+import sys
+
+from qwen_retrieval.errors import QwenRetrievalError
+
+
+def main() -> None:
+    """Run the command line; an error that the library raises on purpose ends it with a sentence.
+
+    Exit status 0 means done, 1 an error or a failed check, 2 arguments that cannot be understood.
+    """
+    try:
+        from qwen_retrieval.cli.app import app  # noqa: PLC0415 - the extra may be missing
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"The command line needs the package {error.name!r}:"
+            " python -m pip install 'qwen-retrieval[cli]'"
+        )
+    try:
+        app()
+    except QwenRetrievalError as error:
+        sys.exit(f"Error: {error}")

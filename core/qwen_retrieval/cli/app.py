@@ -1,0 +1,19 @@
+"""The commands of ``qwen-retrieval``, put together."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="qwen-retrieval",
+    help="Qwen3 embedding and reranking: right by default, and shown to be.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with the values of all variables could show a key.
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def qwen_retrieval() -> None:
+    """Qwen3 embedding and reranking: right by default, and shown to be."""
