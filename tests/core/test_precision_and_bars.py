@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loaded import computed_dtypes
 from safetensors import safe_open
 from samples import PASSAGES
 
@@ -95,7 +96,7 @@ class TestChoice:
                 LocalReranker(RerankerSettings(model=str(causal), device="cpu")),
             ):
                 model = handle.replicas()[0]._model
-                assert {weight.dtype for weight in model.parameters()} == {wanted}
+                assert computed_dtypes(model) == {wanted}
                 handle.close()
 
     def test_bfloat16_still_gives_float32_unit_vectors(self, embedder64: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loaded import computed_dtypes
 from samples import PASSAGES
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
@@ -186,7 +187,7 @@ class TestLoading:
         for handle, _, _ in calls:
             wanted = torch.bfloat16 if handle.settings.dtype == "bfloat16" else torch.float32
             model = handle.replicas()[0]._model  # type: ignore[attr-defined] # the local one
-            assert {weight.dtype for weight in model.parameters()} == {wanted}
+            assert computed_dtypes(model) == {wanted}
             handle.close()
 
     def test_only_one_model_is_built_at_a_time(

@@ -162,7 +162,17 @@ def check_folder(folder: Path, *, safetensors_only: bool) -> None:
 
 
 def tensor_names(path: Path) -> list[str]:
-    """Return the names of the tensors in a safetensors file, after checking its length.
+    """Return the names of the tensors in a safetensors file, after checking its length."""
+    return list(_header(path))
+
+
+def tensor_dtypes(path: Path) -> set[str]:
+    """Return the dtypes of the tensors in a safetensors file, such as "BF16"."""
+    return {str(tensor["dtype"]) for tensor in _header(path).values()}
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Return what a safetensors file says of its tensors, after checking the file's length.
 
     Format: 8 bytes length n, n bytes JSON header, then the data, whose end the header names.
     """
@@ -183,7 +193,7 @@ def tensor_names(path: Path) -> list[str]:
             f"{path} has {size} bytes where its header promises {end}: the download is incomplete;"
             " remove it and download again."
         )
-    return list(header)
+    return dict(header)
 
 
 class _Files:

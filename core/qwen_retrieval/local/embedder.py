@@ -75,13 +75,23 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
             return [embedder_replica(_checked(self._loaded), self.settings.model, changing=True)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_embedder(checkpoint)
-        return [
+        replicas = [
             embedder_replica(
                 load_sentence_transformer(checkpoint, self.settings, device, self._token),
                 self.settings.model,
             )
             for device in devices(self.settings)
         ]
+        for replica in replicas:
+            if replica.is_qwen3:
+                self._warm_up(replica)
+        return replicas
+
+    def _warm_up(self, replica: EmbedderReplica) -> None:
+        """Compute one query: its prompt is kept, and the first real one is as fast as any other."""
+        prefix = replica.query_prefix(self.settings.query_instruction, self.settings.query_prompt)
+        items, _, _ = replica.prepare([f"{prefix}?"], prefix, limit=1 << 30)
+        replica.compute(items)
 
     def _queries(
         self, texts: Sequence[str], instruction: str | None, stop: Event | None = None

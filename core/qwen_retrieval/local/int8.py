@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import Linear, Module
 
 from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.local.widening import MappedFiles, by_column, widen_layer
 
 FULL, HALF = 127, 63
 """Largest weight in 8 bits, and in 7."""
@@ -88,11 +89,12 @@ def products(rows: Tensor, layers: Sequence[Any]) -> list[Tensor]:
 def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transformers is untyped
     """Replace the linear layers of a loaded `Qwen3Model`, one at a time, in place.
 
-    The last decoder layer stays as it is: most of it is computed for last positions only, so it
-    costs little, and its error would be the result's own.
+    The sample goes through the layers in float32 once; as soon as it is through one, that one is
+    replaced. The last decoder layer stays as it is: most of it is computed for last positions only,
+    so it costs little, and its error would be the result's own.
 
     Args:
-        model: in float32 on a CPU.
+        model: on a CPU; its vocabulary stays in the dtype it has.
         sample: token ids of an ordinary text, to find the large channels with.
 
     Raises:
@@ -101,42 +103,50 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
     largest = levels()
     layers = model.layers[:-1]
     for layer in layers:
-        for name in (name for names in INPUTS for name in names):
-            linear = layer.get_submodule(name)
-            if type(linear) is not Linear or linear.bias is not None:
-                raise SettingsError(
-                    f"precision is 'int8', but {name} is a {type(linear).__name__}; merge adapters"
-                    " into the model first, or leave precision out."
-                )
-    whole = _large_channels(model, sample)
-    for number, layer in enumerate(layers):
+        _refuse_adapted(layer)
+    files = MappedFiles()
+    widen_layer(model.norm, files, reorder=False)
+    noted: dict[str, Tensor] = {}
+
+    def note(name: str, _: Module, inputs: tuple[Tensor]) -> None:
+        most = inputs[0].abs().flatten(0, -2).amax(0)
+        noted[name] = most.topk(max(1, len(most) // WHOLE)).indices.sort().values
+
+    def begin(layer: Module, _: object) -> None:
+        stays = layer is model.layers[-1]
+        widen_layer(layer, files, reorder=stays and by_column())
+
+    def end(layer: Module, _inputs: object, _found: object) -> None:
         for names in INPUTS:
             for name in names:
                 owner, _, last = name.partition(".")
-                weight = layer.get_submodule(name).weight.detach()
-                reduced = Int8Linear(weight, whole[number, names[0]], largest)
+                weight = layer.get_submodule(name).weight
+                assert isinstance(weight, Tensor)  # noqa: S101 - `_refuse_adapted` has looked
+                reduced = Int8Linear(weight.detach(), noted[names[0]], largest)
                 setattr(layer.get_submodule(owner), last, reduced)
 
-
-def _large_channels(model: Any, sample: Sequence[int]) -> dict[tuple[int, str], Tensor]:  # noqa: ANN401
-    """Return the places of each input's largest channels over the sample."""
-    found: dict[tuple[int, str], Tensor] = {}
-
-    def note(key: tuple[int, str], _: Module, inputs: tuple[Tensor]) -> None:
-        most = inputs[0].abs().flatten(0, -2).amax(0)
-        found[key] = most.topk(max(1, len(most) // WHOLE)).indices.sort().values
-
-    hooks = [
-        layer.get_submodule(names[0]).register_forward_pre_hook(partial(note, (number, names[0])))
-        for number, layer in enumerate(model.layers)
+    hooks = [layer.register_forward_pre_hook(begin) for layer in model.layers]
+    hooks += [layer.register_forward_hook(end) for layer in layers]
+    hooks += [
+        layer.get_submodule(names[0]).register_forward_pre_hook(partial(note, names[0]))
+        for layer in layers
         for names in INPUTS
     ]
     try:
-        model(torch.tensor([list(sample)]))
+        model(inputs_embeds=model.embed_tokens(torch.tensor([list(sample)])).float())
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+
+
+def _refuse_adapted(layer: Module) -> None:
+    for name in (name for names in INPUTS for name in names):
+        linear = layer.get_submodule(name)
+        if type(linear) is not Linear or linear.bias is not None:
+            raise SettingsError(
+                f"precision is 'int8', but {name} is a {type(linear).__name__}; merge adapters"
+                " into the model first, or leave precision out."
+            )
 
 
 @cache

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsError
-from qwen_retrieval.local.checkpoint import Checkpoint, tensor_names, weight_files
+from qwen_retrieval.local.checkpoint import Checkpoint, tensor_dtypes, tensor_names, weight_files
 from qwen_retrieval.local.precision import fastest_dtype
 from qwen_retrieval.local.tokens import plain_encoder
 from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
@@ -79,7 +79,7 @@ def _options(
 ) -> dict[str, Any]:
     kwargs: dict[str, Any] = {}
     if settings.backend == "torch":
-        kwargs["dtype"] = chosen_dtype(settings, device)
+        kwargs["dtype"] = _loaded_dtype(checkpoint, settings, device)
         kwargs["use_safetensors"] = True if settings.safetensors_only else None
         if settings.attention is not None:
             kwargs["attn_implementation"] = settings.attention
@@ -95,6 +95,45 @@ def _options(
     }
 
 
+def _loaded_dtype(checkpoint: Checkpoint, settings: ModelSettings, device: str) -> torch.dtype:
+    """Return the dtype to load in; what is to be float32 on a CPU is loaded as it is stored."""
+    wanted = chosen_dtype(settings, device)
+    if not _is_widened(checkpoint, wanted, device):
+        return wanted
+    stored = _stored_dtype(checkpoint, settings)
+    return wanted if stored is None else stored
+
+
+def _stored_dtype(checkpoint: Checkpoint, settings: ModelSettings) -> torch.dtype | None:
+    """Return the 16-bit dtype that all weights have in their files, or None.
+
+    config.json may name another: a head that was made later is often stored in float32.
+    """
+    import torch  # noqa: PLC0415 - loaded with the first model
+
+    try:
+        files = list(weight_files(checkpoint.path, settings.revision))
+    except OSError:
+        return None  # not on this disk yet: they are downloaded while the model is loaded
+    dtypes = {dtype for path in files for dtype in tensor_dtypes(path)}
+    known = {"BF16": torch.bfloat16, "F16": torch.float16}
+    return known.get(dtypes.pop()) if len(dtypes) == 1 else None
+
+
+def _is_widened(checkpoint: Checkpoint, wanted: torch.dtype, device: str) -> bool:
+    """Say whether the weights are turned to float32 after loading, one matrix at a time.
+
+    Not where more stands behind it: an adapter is made for the weights as they are computed with,
+    and sentence-transformers rounds the weights of further modules to the dtype of the first.
+    """
+    alone = checkpoint.adapter is None and checkpoint.base is None
+    plain = checkpoint.is_qwen3 and alone and _WITHOUT_WEIGHTS.issuperset(checkpoint.modules[1:])
+    return plain and device == "cpu" and str(wanted) == "torch.float32"
+
+
+_WITHOUT_WEIGHTS = {"Pooling", "Normalize", "LogitScore"}
+
+
 def _finish(
     model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint, settings: ModelSettings
 ) -> None:
@@ -105,6 +144,10 @@ def _finish(
     model.eval()
     if settings.precision is not None:
         _reduce(model, settings)
+    elif settings.backend == "torch" and _is_widened(
+        checkpoint, chosen_dtype(settings, model.device.type), model.device.type
+    ):
+        _widen(model)
     # The card points back at its model; loosened, closing frees the weights at once and not when
     # the collector comes by.
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
@@ -117,6 +160,20 @@ SAMPLE = (
     f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
 )
 """Prompt, prose of several scripts, and code: what models see."""
+
+
+def _widen(model: SentenceTransformer | CrossEncoder) -> None:
+    from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
+        decoder_of,
+        unknown_to_network,
+    )
+    from qwen_retrieval.local.widening import widen  # noqa: PLC0415 - loads torch
+
+    inner: Any = model.transformers_model
+    if unknown_to_network(inner) is None:
+        widen(decoder_of(inner))
+    else:
+        inner.float()  # computed by transformers, which wants one dtype
 
 
 def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) -> None:

@@ -59,7 +59,8 @@ def unknown_to_network(inner: Any) -> str | None:  # noqa: ANN401 - transformers
     if type(model) is not Qwen3Model:
         return f"a {type(inner).__name__}"
     config, scaling = model.config, getattr(model.rotary_emb, "rope_type", "default")
-    places = {(weight.device, weight.dtype) for weight in model.parameters()}
+    parts = (model.layers, model.norm)  # rows of the vocabulary are widened as they are read
+    places = {(weight.device, weight.dtype) for part in parts for weight in part.parameters()}
     # transformers' own choice of attention; anything else was asked for.
     chosen = config._attn_implementation  # noqa: SLF001 - it has no public name
     obstacles = {
@@ -90,13 +91,13 @@ class Qwen3Network:
         """Bytes that the keys and values of one token take."""
         config = self._layers[0].self_attn.config
         heads: int = config.num_key_value_heads
-        size: int = self._embed.weight.element_size()
+        size: int = self._norm.weight.element_size()
         return 2 * len(self._layers) * heads * self._head_dim * size
 
     def last_hidden(self, groups: Sequence[Group]) -> Tensor:
         """Return the normed hidden state at the end of each sequence, shape (n, width)."""
         pack = self._pack(groups)
-        hidden = self._embed(pack.ids)
+        hidden = self._rows(pack.ids)
         for number in range(len(self._layers)):
             final = number == len(self._layers) - 1
             hidden, _, _ = self._layer(number, hidden, pack, final=final)
@@ -105,7 +106,7 @@ class Qwen3Network:
     def stems(self, before: tuple[Stem, ...], sequences: Sequence[Sequence[int]]) -> list[Stem]:
         """Return the keys and values of each sequence, which follows the stems before it."""
         pack = self._pack([Group(before, sequences)])
-        hidden = self._embed(pack.ids)
+        hidden = self._rows(pack.ids)
         kept: list[tuple[Tensor, Tensor]] = []
         for number in range(len(self._layers) - 1):
             hidden, key, value = self._layer(number, hidden, pack, final=False)
@@ -124,21 +125,24 @@ class Qwen3Network:
             start += len(sequence)
         return found
 
+    def _rows(self, ids: Tensor) -> Tensor:
+        return self._embed(ids).to(self._norm.weight.dtype)  # type: ignore[no-any-return]
+
     def _pack(self, groups: Sequence[Group]) -> _Pack:
-        device = self._embed.weight.device
+        device, dtype = self._embed.weight.device, self._norm.weight.dtype
         spans: list[_Span] = []
         ids: list[int] = []
         places: list[int] = []
         for group in groups:
             before = sum(stem.tokens for stem in group.stems)
-            spans.append(_Span(group, len(ids), device, self._embed.weight.dtype))
+            spans.append(_Span(group, len(ids), device, dtype))
             for sequence in group.sequences:
                 ids.extend(sequence)
                 places.extend(range(before, before + len(sequence)))
         angles = torch.outer(
             torch.tensor(places, dtype=torch.float32, device=device), self._rotary.inv_freq.float()
         )
-        scale, dtype = self._rotary.attention_scaling, self._embed.weight.dtype
+        scale = self._rotary.attention_scaling
         return _Pack(
             torch.tensor(ids, device=device),
             (angles.cos() * scale).to(dtype)[:, None],

@@ -80,13 +80,17 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
             return [RerankerReplica(_checked(self._loaded), self.settings.model, changing=True)]
         checkpoint = read_checkpoint(self.settings, self._token)
         require_reranker(checkpoint)
-        return [
+        replicas = [
             RerankerReplica(
                 load_cross_encoder(checkpoint, self.settings, device, self._token),
                 self.settings.model,
             )
             for device in devices(self.settings)
         ]
+        for replica in replicas:  # the prompt is kept; the first real call is as fast as any other
+            items, _, _ = replica.prepare([("?", "?")], self.settings.instruction, limit=1 << 30)
+            replica.compute(items)
+        return replicas
 
     def _rerank(  # noqa: PLR0913 - the contract's own arguments
         self,

@@ -54,6 +54,8 @@ class SharedForward:
             "%s has %s, so sentence-transformers computes it as it is, without shared beginnings",
             name, obstacle,
         )  # fmt: skip
+        if not changing and len({weight.dtype for weight in inner.parameters()}) > 1:
+            inner.float()  # the vocabulary too, which only the own forward pass widens by the row
         return None
 
     def branches(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,9 +23,10 @@ def plain_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - loaded with the first model
 
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-    plain = Tokenizer.from_str(json.dumps(state))
+    full = tokenizer.backend_tokenizer
+    # A new one around the same parts: without the added tokens, and nothing put around a text.
+    plain = Tokenizer(full.model)
+    plain.normalizer, plain.pre_tokenizer = full.normalizer, full.pre_tokenizer
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         encoded = plain.encode_batch_fast(list(texts), add_special_tokens=False)

@@ -1,0 +1,114 @@
+"""Weights lie in memory once, and the first call is as fast as any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain_forward
+import pytest
+import torch
+from loaded import computed_dtypes
+from safetensors.torch import load_file, save_file
+from samples import PASSAGES
+
+from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval.local import widening
+from qwen_retrieval.local.checkpoint import Checkpoint
+from qwen_retrieval.local.loading import _is_widened
+
+CLOSE = 1e-5
+
+
+def resident(path: Path) -> int:
+    """Return the bytes of a file that are in this process's memory through a mapping."""
+    blocks, mine = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if not first.endswith(":"):
+            mine = line.endswith(str(path))
+        elif mine and first == "Rss:":
+            blocks += int(line.split()[1])
+    return 1024 * blocks
+
+
+class TestMemory:
+    """Nothing of a 16-bit file stays in memory beside its float32 copy."""
+
+    @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
+    def test_what_has_been_read_is_given_back(self, tmp_path: Path) -> None:
+        """The file's pages leave the memory, and come back unchanged when they are read again."""
+        path = tmp_path / "model.safetensors"
+        save_file({"a": torch.rand(1024, 1024), "b": torch.rand(1024, 1024)}, path)
+        tensors = load_file(path)
+        sums = {name: float(tensor.sum()) for name, tensor in tensors.items()}
+        before = resident(path)
+        if before == 0:
+            pytest.skip("this release of safetensors reads files instead of mapping them")
+        files = widening.MappedFiles()
+        files.give_back(tensors["a"])
+        assert before - resident(path) > 3.9 * 2**20
+        assert {name: float(tensor.sum()) for name, tensor in tensors.items()} == sums
+
+    def test_what_is_not_mapped_stays(self) -> None:
+        """Memory of the process's own would be lost, not given back."""
+        tensor = torch.rand(1024, 1024)
+        before = tensor.clone()
+        widening.MappedFiles().give_back(tensor)
+        assert torch.equal(tensor, before)
+
+    def test_the_vocabulary_stays_as_stored(self, embedder64: Path, causal: Path) -> None:
+        """Its rows are widened when a text reads them."""
+        settings: dict[str, Any] = {"device": "cpu", "dtype": "float32"}
+        for handle in (
+            open_embedder(EmbedderSettings(model=str(embedder64), **settings)),
+            open_reranker(RerankerSettings(model=str(causal), **settings)),
+        ):
+            model: Any = handle.replicas()[0]._model  # type: ignore[attr-defined] # the local one
+            rows = model.transformers_model.get_input_embeddings().weight
+            assert rows.dtype is torch.bfloat16
+            assert computed_dtypes(model) == {torch.float32}
+            handle.close()
+
+    def test_transformers_computes_with_one_dtype(self, embedder64: Path) -> None:
+        """Where the own forward pass does not compute, everything is float32."""
+        embedder: Any = open_embedder(
+            EmbedderSettings(model=str(embedder64), dtype="float32", attention="eager")
+        )
+        model = embedder.replicas()[0]._model
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        embedder.close()
+
+    def test_further_modules_keep_their_weights(self) -> None:
+        """sentence-transformers would round a Dense layer to the dtype of the transformer."""
+        config = {"model_type": "qwen3"}
+        plain = Checkpoint("", "", config, ("Transformer", "Pooling", "Normalize"))
+        dense = Checkpoint("", "", config, ("Transformer", "Pooling", "Dense", "Normalize"))
+        assert _is_widened(plain, torch.float32, "cpu")
+        assert not _is_widened(dense, torch.float32, "cpu")
+        assert not _is_widened(plain, torch.bfloat16, "cpu")
+        assert not _is_widened(plain, torch.float32, "cuda")
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_order_of_weights_does_not_change_a_result(
+    embedder64: Path,
+    causal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ordered: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    """By row or by column, the vectors and scores are transformers' own."""
+    monkeypatch.setattr("qwen_retrieval.local.widening.by_column", lambda: ordered)
+    embedder: Any = open_embedder(EmbedderSettings(model=str(embedder64), dtype="float32"))
+    found = embedder.embed_documents(PASSAGES)
+    layer = embedder.replicas()[0]._model.transformers_model.layers[0]
+    assert layer.mlp.up_proj.weight.is_contiguous() is not ordered
+    expected = plain_forward.PlainEmbedder(embedder64).vectors(PASSAGES)
+    embedder.close()
+    assert np.abs(found - expected).max() < CLOSE
+    reranker = open_reranker(RerankerSettings(model=str(causal), dtype="float32"))
+    pairs = [("gravity", passage) for passage in PASSAGES]
+    scores = reranker.score(pairs)
+    reranker.close()
+    assert np.abs(scores - plain_forward.PlainReranker(causal).scores(pairs)).max() < CLOSE
