@@ -108,10 +108,11 @@ def bench(session: nox.Session) -> None:
     """Measure the library beside its peers; it takes long, and goes on where it was broken off.
 
     ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
-    a query waits beside threads that embed.
+    a query waits beside threads that embed, ``-- loading`` what loading takes, ``-- shares`` where
+    the time goes.
     """
     in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
-    known = {"bench", "scaling", "latency"}
+    known = {"bench", "latency", "loading", "scaling", "shares"}
     chosen, options = "bench", session.posargs
     if options and options[0] in known:
         chosen, *options = options

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -29,7 +30,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
-from engines import ENGINES, LONG, REFERENCE  # noqa: E402
+from engines import LONG, REFERENCE, engines  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from shapes import SHAPES, checkpoint, linear_parameters, work_folder  # noqa: E402
@@ -42,11 +43,11 @@ ENOUGH_SECONDS = 100
 """A cell that has taken longer is not run again; the table says how many runs there were."""
 
 
-def measure(shape: str, work: Workload, engine: str, answers: Path) -> dict[str, Any]:
+def measure(shape: str, work: Workload, engine: str, answers: Path, device: str) -> dict[str, Any]:
     """Return one cell: load, run; write the answers."""
     folder = checkpoint(shape, "reranker" if work.is_reranking else "embedding")
     started = time.perf_counter()
-    answer = ENGINES[engine](folder, work)
+    answer = engines(device)[engine](folder, work)
     seconds: list[float] = []
     result = np.empty(0)
     loaded = time.perf_counter() - started
@@ -55,19 +56,60 @@ def measure(shape: str, work: Workload, engine: str, answers: Path) -> dict[str,
         result = np.asarray(answer(), np.float32)
         seconds.append(time.perf_counter() - started)
     np.save(answers, result)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device == "cpu":
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    else:
+        peak = torch.cuda.max_memory_allocated(device)
     return {"seconds": seconds, "loaded": loaded, "peak_bytes": peak}
 
 
-def peak_gflops() -> float:
-    """Return what float32 matrix products of the model's shape reach on this machine."""
-    tokens, weight = torch.randn(512, 1024), torch.randn(3072, 1024)
+def peaks(device: str) -> dict[str, float]:
+    """Return what matrix products of the model's shape reach on this device, in GFLOP/s."""
+    if device != "cpu":
+        return {
+            str(dtype).removeprefix("torch."): _gflops(8192, 4096, 12288, device, dtype)
+            for dtype in (torch.bfloat16, torch.float32)
+        }
+    from qwen_retrieval.local.int8 import Int8Linear, levels
+
+    layer = Int8Linear(torch.randn(3072, 1024), torch.tensor([0]), levels())
+    rounded = torch.randint(0, 256, (512, 1024), dtype=torch.uint8)
+
+    def integers() -> None:
+        torch.ops.onednn.qlinear_pointwise(
+            rounded, 1.0, 128, layer._packed, layer._scales, layer._zeros,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+
+    return {
+        "float32": _gflops(512, 1024, 3072, device, torch.float32),
+        "int8": 2 * 512 * 1024 * 3072 / _median(integers) / 1e9,
+    }
+
+
+def _gflops(rows: int, inner: int, columns: int, device: str, dtype: torch.dtype) -> float:
+    left = torch.randn(rows, inner, device=device, dtype=dtype)
+    right = torch.randn(columns, inner, device=device, dtype=dtype)
+
+    def product() -> None:
+        torch.nn.functional.linear(left, right)[0, 0].item()  # waits for the device
+
+    return 2 * rows * inner * columns / _median(product) / 1e9
+
+
+def _median(work: Callable[[], None]) -> float:
     seconds = []
     for _ in range(30):
         started = time.perf_counter()
-        torch.nn.functional.linear(tokens, weight)
+        work()
         seconds.append(time.perf_counter() - started)
-    return 2 * 512 * 1024 * 3072 / statistics.median(seconds) / 1e9
+    return statistics.median(seconds)
+
+
+def peak_of(found: dict[str, Any], engine: str) -> float:
+    """Return the peak that an engine is held against: that of its own number format."""
+    return float(next((p for name, p in found["peaks"].items() if name in engine),
+                      found["peaks"].get("bfloat16", found["peaks"]["float32"])))  # fmt: skip
 
 
 def counts(shape: str, work: Workload) -> tuple[int, int]:
@@ -117,12 +159,12 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure what is not at hand yet, and return everything."""
     folder = work_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"cells-{options.shape}{'-full' if options.full else ''}.json"
+    kept = folder / f"cells-{kind(options)}.json"
     found: dict[str, Any] = (
         {} if options.fresh or not kept.exists() else json.loads(kept.read_text())
     )
     found |= {"environment": environment()}
-    found.setdefault("peak_gflops", peak_gflops())
+    found.setdefault("peaks", peaks(options.device))
     cells = found.setdefault("cells", {})
     ends = time.perf_counter() + 60 * options.minutes
     for work, engine in order(options):
@@ -152,13 +194,14 @@ def order(options: argparse.Namespace) -> list[tuple[Workload, str]]:
         for work in workloads(full=options.full)
         if not options.only or work.name in options.only
     ]
-    first = ("ours, float32", "ours, int8", REFERENCE)
-    rest = [engine for engine in ENGINES if engine not in first]
+    known = list(engines(options.device))
+    last = ("sentence-transformers, default", "model card, float32")  # the slowest on most CPUs
+    first = [each for each in known if options.device != "cpu" or each not in last]
     return [
         (work, engine)
-        for engines in (first, rest)
+        for part in (first, [each for each in known if each not in first])
         for work in chosen
-        for engine in engines
+        for engine in part
         if work.name != "L" or engine in LONG
     ]
 
@@ -167,7 +210,8 @@ def in_process(
     options: argparse.Namespace, work: Workload, engine: str, seconds: float
 ) -> dict[str, Any] | None:
     """Return a cell measured in a process of its own, or None if it takes longer than this."""
-    command = [sys.executable, __file__, "--shape", options.shape, "--cell", work.name, engine]
+    command = [sys.executable, __file__, "--shape", options.shape, "--device", options.device,
+               "--cell", work.name, engine]  # fmt: skip
     try:
         done = subprocess.run(
             [*command, *(["--full"] if options.full else [])],
@@ -187,7 +231,13 @@ def in_process(
 def answers_of(options: argparse.Namespace, work: str, engine: str) -> Path:
     """Return where a cell's answers lie."""
     safe = engine.replace(" ", "_").replace(",", "")
-    return work_folder() / f"{options.shape}-{work}{'-full' if options.full else ''}-{safe}.npy"
+    return work_folder() / f"{kind(options)}-{work}-{safe}.npy"
+
+
+def kind(options: argparse.Namespace) -> str:
+    """Return what tells one run's files from another's."""
+    device = "" if options.device == "cpu" else f"-{options.device.replace(':', '')}"
+    return f"{options.shape}{device}{'-full' if options.full else ''}"
 
 
 def table(options: argparse.Namespace, found: dict[str, Any]) -> Table:
@@ -198,8 +248,9 @@ def table(options: argparse.Namespace, found: dict[str, Any]) -> Table:
         shown.add_column(name, justify="left" if name in ("", "engine") else "right")
     flops = 2 * linear_parameters(options.shape)
     for work in workloads(full=options.full):
-        ours = found["cells"].get(f"{work.name} ours, float32")
-        for engine in ENGINES:
+        names = list(engines(options.device))
+        ours = found["cells"].get(f"{work.name} {names[0]}")
+        for engine in names:
             cell = found["cells"].get(f"{work.name} {engine}")
             if cell is None:
                 continue
@@ -216,17 +267,31 @@ def table(options: argparse.Namespace, found: dict[str, Any]) -> Table:
             shown.add_row(
                 work.name, engine, f"{seconds:.2f}", str(len(cell["seconds"])),
                 f"{total / seconds:.0f}", f"{unique / seconds:.0f}",
-                f"{unique * flops / seconds / found['peak_gflops'] / 1e9:.0%}",
+                f"{unique * flops / seconds / peak_of(found, engine) / 1e9:.0%}",
                 f"{cell['peak_bytes'] / 2**30:.1f}", f"{ratio:.2f} ×", difference,
             )  # fmt: skip
         shown.add_section()
     return shown
 
 
+def markdown(options: argparse.Namespace, found: dict[str, Any]) -> str:
+    """Return the seconds as the table that README.md holds."""
+    names = [name for name in engines(options.device) if any(
+        cell.endswith(f" {name}") for cell in found["cells"])]  # fmt: skip
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for work in workloads(full=options.full):
+        cells = [found["cells"].get(f"{work.name} {name}") for name in names]
+        if any(cells):
+            seconds = [f"{statistics.median(c['seconds']):.1f}" if c else "–" for c in cells]
+            lines.append(f"| {work.what} | " + " | ".join(seconds) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=list(SHAPES), default="0.6B")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
     parser.add_argument("--full", action="store_true", help="larger R3, E3 and L")
     parser.add_argument("--fresh", action="store_true", help="forget the cells of earlier runs")
     parser.add_argument("--minutes", type=float, default=38, help="begin no cell after these")
@@ -236,7 +301,8 @@ def main() -> None:
     if options.cell:
         name, engine = options.cell
         work = next(work for work in workloads(full=options.full) if work.name == name)
-        cell = measure(options.shape, work, engine, answers_of(options, name, engine))
+        answers = answers_of(options, name, engine)
+        cell = measure(options.shape, work, engine, answers, options.device)
         sys.stdout.write("\n" + json.dumps(cell) + "\n")
         return
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -245,10 +311,12 @@ def main() -> None:
     found = run(options, console)
     console.print(table(options, found))
     console.print(
-        f"Float32 products reach {found['peak_gflops']:.0f} GFLOP/s here. Differences are those to"
-        f" {REFERENCE}: of vectors' components, and of logits.",
+        "Products reach "
+        + ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in found["peaks"].items())
+        + f" here. Differences are those to {REFERENCE}: of vectors' components, and of logits.",
         highlight=False,
     )
+    console.print("\nFor README.md:\n" + markdown(options, found), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ Answer = Callable[[], np.ndarray]
 BATCH = 32
 
 
-def ours(folder: Path, work: Workload, **settings: Any) -> Answer:
+def ours(folder: Path, work: Workload, *, device: str = "cpu", **settings: Any) -> Answer:
     """The library as it stands, with the given settings."""
     from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 
-    common = {"model": str(folder), "max_length": work.max_length, **settings}
+    common = {"model": str(folder), "device": device, "max_length": work.max_length, **settings}
     if work.is_reranking:
         reranker = open_reranker(RerankerSettings(score_type="logit", **common))
         reranker.score([])  # loads
@@ -31,15 +33,18 @@ def ours(folder: Path, work: Workload, **settings: Any) -> Answer:
     return lambda: embedder.embed_documents(work.documents)
 
 
-def sentence_transformers(folder: Path, work: Workload, dtype: str | None = None) -> Answer:
-    """sentence-transformers as its documentation shows it; None takes the checkpoint's dtype."""
+def sentence_transformers(
+    folder: Path, work: Workload, *, device: str = "cpu", **kwargs: str
+) -> Answer:
+    """sentence-transformers as its documentation shows it; the checkpoint's dtype by default."""
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    kwargs = {} if dtype is None else {"dtype": dtype}
     if work.is_reranking:
-        cross = CrossEncoder(str(folder), model_kwargs=kwargs, max_length=work.max_length)
+        cross = CrossEncoder(
+            str(folder), device=device, model_kwargs=kwargs, max_length=work.max_length
+        )
         return lambda: cross.predict(work.pairs, activation_fn=torch.nn.Identity())
-    model = SentenceTransformer(str(folder), model_kwargs=kwargs)
+    model = SentenceTransformer(str(folder), device=device, model_kwargs=kwargs)
     model.max_seq_length = work.max_length
     if work.queries:
         return lambda: model.encode_query(work.queries, normalize_embeddings=True)
@@ -85,13 +90,35 @@ def _card_vectors(model: Any, tokenizer: Any, texts: list[str], limit: int) -> n
     return torch.nn.functional.normalize(last, p=2, dim=1).numpy()
 
 
-ENGINES: dict[str, Callable[[Path, Workload], Answer]] = {
-    "ours, float32": lambda folder, work: ours(folder, work, dtype="float32"),
-    "ours, int8": lambda folder, work: ours(folder, work, precision="int8"),
-    "sentence-transformers, float32": lambda f, work: sentence_transformers(f, work, "float32"),
-    "sentence-transformers, default": sentence_transformers,
-    "model card, float32": model_card,
-}
+OURS = "ours, float32"
 REFERENCE = "sentence-transformers, float32"
-LONG = {"ours, float32", "ours, int8", "sentence-transformers, float32"}
+
+
+def engines(device: str) -> dict[str, Callable[[Path, Workload], Answer]]:
+    """Return who is compared on a device, by name."""
+    if device == "cpu":
+        return {
+            OURS: partial(ours, dtype="float32"),
+            "ours, int8": partial(ours, precision="int8"),
+            REFERENCE: partial(sentence_transformers, dtype="float32"),
+            "sentence-transformers, default": sentence_transformers,
+            "model card, float32": model_card,
+        }
+    found: dict[str, Callable[[Path, Workload], Answer]] = {
+        "ours, bfloat16": partial(ours, device=device, dtype="bfloat16"),
+        "sentence-transformers, default": partial(sentence_transformers, device=device),
+    }
+    if find_spec("flash_attn"):
+        found["sentence-transformers, flash attention"] = partial(
+            sentence_transformers,
+            device=device,
+            dtype="bfloat16",
+            attn_implementation="flash_attention_2",
+        )
+    found[OURS] = partial(ours, device=device, dtype="float32")
+    found[REFERENCE] = partial(sentence_transformers, device=device, dtype="float32")
+    return found
+
+
+LONG = {OURS, "ours, int8", "ours, bfloat16", REFERENCE}
 """Who is asked for a long document; the others would take most of the run."""

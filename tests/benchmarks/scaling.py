@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from shapes import SHAPES, checkpoint, work_folder  # noqa: E402
 from workloads import Workload, workloads  # noqa: E402
 
 ENGINES: dict[str, Callable[..., Any]] = {
-    "ours": lambda folder, work: ours(folder, work, dtype="float32"),
-    "sentence-transformers": lambda folder, work: sentence_transformers(folder, work, "float32"),
+    "ours": partial(ours, dtype="float32"),
+    "sentence-transformers": partial(sentence_transformers, dtype="float32"),
 }
 CANDIDATES = (1, 5, 20, 60, 200)
 PEERS_MOST = 60
