@@ -140,6 +140,12 @@ class FaultServer:
         """The requests that computed, or should have."""
         return [each for each in self.requests if self._computes(each)]
 
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        with self._lock:
+            return len(self._sockets)
+
     def forget(self) -> None:
         """Begin to count anew."""
         with self._lock:

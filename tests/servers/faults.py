@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import cache
 from typing import Any
 
 from servers.engines import Reply
-from servers.items import Number, changed, index_name, is_vector, items_of
+from servers.items import Number, changed, index_name, items_of
+from servers.setup import Kind
 from servers.wire import JSON, Exchange, head
 
 Act = Callable[[Exchange], None]
@@ -32,16 +34,19 @@ class Fault:
     Attributes:
         name: in words.
         act: answers a request wrongly.
-        mends: whether the next try may go well; else it is the same every time.
+        retried: whether the client is to try again, so that a fault that passes goes unnoticed;
+            None where either is right.
         needs_index: only for shapes whose items say which input they answer.
-        vectors_only: only for vectors.
+        only: only for what this kind of model answers.
+        timeout: the client's, in seconds, where the usual one is too short to see the fault mend.
     """
 
     name: str
     act: Act
-    mends: bool = False
+    retried: bool | None = False
     needs_index: bool = False
-    vectors_only: bool = False
+    only: Kind | None = None
+    timeout: float = 1.0
 
     def __str__(self) -> str:
         return self.name
@@ -212,17 +217,19 @@ def promised_gigabytes(exchange: Exchange) -> None:
 
 def gzip_bomb(exchange: Exchange) -> None:
     """Send a few hundred kilobytes that unpack to hundreds of megabytes."""
-    exchange.send_bytes(_bomb(), headers={"Content-Encoding": "gzip"})
+    exchange.send_bytes(bomb(), headers={"Content-Encoding": "gzip"})
 
 
-def _bomb() -> bytes:
+@cache
+def bomb() -> bytes:
+    """Return gzip of 512 MiB of blanks."""
     blank = gzip.compress(b" " * (64 * MEBIBYTE), compresslevel=9)
     return blank * 8  # gzip members one after the other unpack to all of them: 512 MiB
 
 
 def gzip_bomb_in_an_error(exchange: Exchange) -> None:
     """The same with a status that makes the client read the message."""
-    exchange.send_bytes(_bomb(), status=400, headers={"Content-Encoding": "gzip"})
+    exchange.send_bytes(bomb(), status=400, headers={"Content-Encoding": "gzip"})
 
 
 def dripping_body(exchange: Exchange) -> None:
@@ -287,49 +294,57 @@ def redirect(location: str, code: int = 307) -> Act:
 
 
 FAULTS = (
-    Fault("delay within the timeout", delay(0.05), mends=True),
-    Fault("no answer within the timeout", delay(30), mends=True),
-    Fault("connection reset", reset, mends=True),
-    Fault("connection closed", close, mends=True),
-    Fault("body cut", cut_body, mends=True),
-    Fault("429", status(429), mends=True),
-    Fault("429, Retry-After in seconds", status(429, retry_after=1), mends=True),
-    Fault("429, Retry-After as a date", status(429, retry_after=1, as_date=True), mends=True),
+    Fault("late, within the timeout", delay(0.1)),
+    Fault("no answer within the timeout", delay(30)),
+    Fault("connection reset", reset, retried=True),
+    Fault("connection closed", close, retried=True),
+    Fault("body cut", cut_body, retried=True),
+    Fault("429", status(429), retried=True),
+    Fault("429, Retry-After in seconds", status(429, retry_after=1), retried=True, timeout=4),
+    Fault(
+        "429, Retry-After as a date",
+        status(429, retry_after=1.5, as_date=True),
+        retried=True,
+        timeout=4,
+    ),
     Fault("429, Retry-After an hour", status(429, retry_after=3600)),
-    Fault("503", status(503), mends=True),
-    Fault("503, Retry-After in seconds", status(503, retry_after=0), mends=True),
-    Fault("424", status(424), mends=True),
-    Fault("500", status(500), mends=True),
-    Fault("502", status(502), mends=True),
-    Fault("504", status(504), mends=True),
+    Fault("503", status(503), retried=True),
+    Fault("503, Retry-After in seconds", status(503, retry_after=0), retried=True),
+    Fault("424", status(424), retried=None),
+    Fault("500", status(500), retried=None),
+    Fault("502", status(502), retried=None),
+    Fault("504", status(504), retried=None),
     Fault("400", status(400)),
     Fault("401", status(401)),
     Fault("403", status(403)),
     Fault("404", status(404)),
-    Fault("413", status(413)),
-    Fault("422", status(422)),
-    Fault("malformed JSON", malformed_json, mends=True),
-    Fault("a page instead of JSON", wrong_content_type, mends=True),
-    Fault("JSON of another shape", wrong_shape, mends=True),
-    Fault("empty body", empty_body, mends=True),
+    Fault("413", status(413), retried=None),
+    Fault("422", status(422), retried=None),
+    Fault("malformed JSON", malformed_json, retried=None),
+    Fault("a page instead of JSON", wrong_content_type, retried=None),
+    Fault("JSON of another shape", wrong_shape, retried=None),
+    Fault("empty body", empty_body, retried=None),
     Fault("items reordered", reordered, needs_index=True),
-    Fault("an item dropped", dropped),
-    Fault("an item twice, another missing", duplicated, needs_index=True),
-    Fault("an item too many", extra),
-    Fault("no item", none_at_all),
-    Fault("index out of range", index_out_of_range, needs_index=True),
-    Fault("negative index", negative_index, needs_index=True),
-    Fault("index that is text", index_as_text, needs_index=True),
-    Fault("NaN", nan),
-    Fault("infinity", infinity),
-    Fault("null", null),
-    Fault("text for a number", text_for_number),
-    Fault("one vector too short", wrong_width, vectors_only=True),
-    Fault("all vectors too short", every_width, vectors_only=True),
-    Fault("vectors not normalised", unnormalised, vectors_only=True),
-    Fault("score outside 0 to 1", out_of_unit),
+    Fault("an item dropped", dropped, retried=None),
+    Fault("an item twice, another missing", duplicated, retried=None, needs_index=True),
+    Fault("an item too many", extra, retried=None),
+    Fault("no item", none_at_all, retried=None),
+    Fault("index out of range", index_out_of_range, retried=None, needs_index=True),
+    Fault("negative index", negative_index, retried=None, needs_index=True),
+    Fault("index that is text", index_as_text, retried=None, needs_index=True),
+    Fault("NaN", nan, retried=None),
+    Fault("infinity", infinity, retried=None),
+    Fault("null", null, retried=None),
+    Fault("text for a number", text_for_number, retried=None),
+    Fault("a vector too short", wrong_width, retried=None, only="embedder"),
+    Fault("every vector too short", every_width, retried=None, only="embedder"),
+    Fault("vectors not normalised", unnormalised, only="embedder"),
+    Fault("a score outside 0 to 1", out_of_unit, retried=None, only="reranker"),
 )
 """What the table shows, in its order."""
+
+GOES_WELL = frozenset({"late, within the timeout", "items reordered", "vectors not normalised"})
+"""Faults that the client mends by itself, without another try."""
 
 HOSTILE = (
     Fault("endless body", endless_body),
@@ -347,9 +362,6 @@ HOSTILE = (
 )
 
 
-def applies(fault: Fault, *, indexed: bool, vectors: bool) -> bool:
-    """Say whether a fault can happen to answers of this shape."""
-    return (indexed or not fault.needs_index) and (vectors or not fault.vectors_only)
-
-
-__all__ = ["FAULTS", "HOSTILE", "Fault", "applies", "is_vector"]
+def applies(fault: Fault, kind: Kind, *, indexed: bool) -> bool:
+    """Say whether a fault can happen to answers of this kind and shape."""
+    return fault.only in {None, kind} and (indexed or not fault.needs_index)

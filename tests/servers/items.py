@@ -31,12 +31,6 @@ def index_name(item: Any) -> str | None:
     return None
 
 
-def is_vector(item: Any) -> bool:
-    """Say whether the item is a vector rather than a score."""
-    numbers = item if isinstance(item, list) else item.get("embedding", item.get("data"))
-    return isinstance(numbers, str) or (isinstance(numbers, list) and len(numbers) > 2)
-
-
 def changed(item: Any, change: Callable[[list[Number]], list[Number]]) -> Any:
     """Return the item with its numbers changed; a score is a list of one."""
     if isinstance(item, list):
