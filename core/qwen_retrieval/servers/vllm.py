@@ -1,0 +1,45 @@
+"""vLLM: prompts go there as token ids, so its templates and its tokenizer play no part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen_retrieval.servers.engine import (
+    Call,
+    EmbeddingEngine,
+    Request,
+    RerankEngine,
+    openai_listing,
+)
+
+
+def _embeddings(items: Sequence[list[int]], call: Call) -> Request:
+    body = {"model": call.model, "input": list(items), "encoding_format": "base64"}
+    return Request("/v1/embeddings", body)
+
+
+def _classify(items: Sequence[list[int]], call: Call) -> Request:
+    body: dict[str, object] = {"model": call.model, "input": list(items)}
+    if call.logits:
+        body["use_activation"] = False
+    return Request("/classify", body)
+
+
+EMBEDDING = EmbeddingEngine(
+    server="vllm",
+    title="vLLM",
+    takes_ids=True,
+    listing=Request("/v1/models"),
+    read_listing=openai_listing,
+    request=_embeddings,
+)
+RERANK = RerankEngine(
+    server="vllm",
+    title="vLLM",
+    takes_ids=True,
+    listing=Request("/v1/models"),
+    read_listing=openai_listing,
+    request=_classify,
+    takes_instruction=True,
+    gives_logits=True,
+)
