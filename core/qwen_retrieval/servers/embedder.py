@@ -90,8 +90,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
     ) -> Vectors:
         """Return vectors of what `finished` makes, each distinct text sent once."""
         model, served = await self._known()
-        context = min((n for n in (model.context, served.context) if n), default=None)
-        texts = Texts(model, self._engine, context)
+        texts = Texts(model, self._engine, self._context(model, served))
         made, prefix = finished(texts)
         if not made:
             return np.empty((0, await self._width()), np.float32)

@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_retrieval.errors import ServerUnsupportedError
-from qwen_retrieval.servers import vllm
+from qwen_retrieval.servers import (
+    dashscope,
+    infinity,
+    jina,
+    llama_cpp,
+    ollama,
+    openai,
+    sglang,
+    tei,
+    vllm,
+)
 
 if TYPE_CHECKING:
     from qwen_retrieval.servers.engine import EmbeddingEngine, RerankEngine
     from qwen_retrieval.settings import ModelSettings
 
-EMBEDDING: dict[str, EmbeddingEngine] = {e.server: e for e in (vllm.EMBEDDING,)}
-RERANK: dict[str, RerankEngine] = {e.server: e for e in (vllm.RERANK,)}
+EMBEDDING: dict[str, EmbeddingEngine] = {
+    module.EMBEDDING.server: module.EMBEDDING
+    for module in (vllm, tei, llama_cpp, sglang, ollama, infinity, dashscope, openai)
+}
+RERANK: dict[str, RerankEngine] = {
+    module.RERANK.server: module.RERANK for module in (vllm, llama_cpp, sglang, dashscope, jina)
+}
 
 
 def embedding_engine(settings: ModelSettings) -> EmbeddingEngine:

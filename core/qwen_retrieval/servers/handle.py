@@ -61,6 +61,19 @@ class ServerHandle(Generic[S, E]):
         """Do what `close` does."""
         await background.arun(self._close())
 
+    @property
+    def engine(self) -> E:
+        """What the engine's module says."""
+        return self._engine
+
+    def served(self) -> Served:
+        """Return the model as the server names it."""
+        return self._run(self._known())[1]
+
+    def ask(self, request: Request) -> Any:  # noqa: ANN401 - JSON
+        """Return the answer to a request of the caller's own, with this handle's key and bounds."""
+        return self._run(self._transport.ask(request, LISTING_BYTES))
+
     def __reduce__(self) -> tuple[type, tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
         return (type(self), (self.settings,))
@@ -108,6 +121,11 @@ class ServerHandle(Generic[S, E]):
 
     def _read(self) -> ServedModel:
         return read_model(self.settings)
+
+    def _context(self, model: ServedModel, served: Served) -> int | None:
+        """Return the tokens that a sequence may have there."""
+        limits = (model.context, served.context, self._engine.context)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     async def _find(self) -> Served:
         """Return the served model: the one asked for, `model` if it is there, or the only one."""
@@ -193,9 +211,10 @@ def root(settings: ModelSettings, engine: EmbeddingEngine | RerankEngine) -> str
     base = engine.default_url if settings.base_url is None else settings.base_url
     assert base is not None  # noqa: S101 - the settings ask for one wherever there is no default
     base = base.rstrip("/")
-    if not engine.versioned:
+    if engine.version == "strip":
         return base.removesuffix("/v1")  # as OpenAI's clients want it, but not all paths have it
-    return base if "/" in base.split("://", 1)[1] else f"{base}/v1"
+    bare = "/" not in base.split("://", 1)[1]
+    return f"{base}/v1" if bare and engine.version == "add" else base
 
 
 def require_extra() -> None:

@@ -51,16 +51,24 @@ class Texts:
             found = prompts.embedder_ids(texts, model.encode, self._eos, limit)
             return found.ids, list(map(len, found.ids)), found.cut
         for place, text in enumerate(texts):
-            check_plain(text, f"text {place}", model, self._engine)
-            if self._engine.strips and text != text.strip():
-                raise ServerUnsupportedError(
-                    f"text {place} ({text!r:.60}) begins or ends with white space, which"
-                    f" {self._engine.title} removes, and its vector would be another text's; strip"
-                    " it yourself if that is what you want."
-                )
+            self._check_text(text, f"text {place}")
         cut_texts = [cut_text("", text, model, limit - 1) for text in texts]
         cut = [place for place, (text, _) in enumerate(cut_texts) if text != texts[place]]
         return [text for text, _ in cut_texts], [tokens + 1 for _, tokens in cut_texts], cut
+
+    def _check_text(self, text: str, what: str) -> None:
+        check_plain(text, what, self._model, self._engine)
+        if self._engine.strips and text != text.strip():
+            raise ServerUnsupportedError(
+                f"{what} ({text!r:.60}) begins or ends with white space, which"
+                f" {self._engine.title} removes, and its vector would be another text's; strip it"
+                " yourself if that is what you want."
+            )
+        if self._engine.refuses_empty and not text:
+            raise ServerUnsupportedError(
+                f"{what} is empty, which {self._engine.title} refuses; leave it out, or use an"
+                " engine that takes token ids (vllm, sglang, llama_cpp) or a local model."
+            )
 
 
 class Prompts:
@@ -134,7 +142,7 @@ def check_plain(
         raise ServerUnsupportedError(
             f"{what} ({text!r:.60}) holds the control token {found!r}. {engine.title} tokenises"
             " text itself, so it would act as one; remove it, or use an engine that takes token ids"
-            " (vllm, sglang) or a local model."
+            " (vllm, sglang; llama_cpp to embed) or a local model."
         )
 
 

@@ -94,8 +94,7 @@ class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
         if not pairs:
             return np.empty(0, np.float32)
         model, served = await self._known()
-        context = min((n for n in (model.context, served.context) if n), default=None)
-        made = Prompts(model, engine, context)
+        made = Prompts(model, engine, self._context(model, served))
         work = await in_thread(
             lambda stop: stages.prepare_pairs(settings, made, pairs, instruction)  # noqa: ARG005
         )

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from qwen_retrieval.servers.engine import (
     Call,
     EmbeddingEngine,
     Request,
     RerankEngine,
+    embeddings_request,
     openai_listing,
 )
-
-
-def _embeddings(items: Sequence[list[int]], call: Call) -> Request:
-    body = {"model": call.model, "input": list(items), "encoding_format": "base64"}
-    return Request("/v1/embeddings", body)
 
 
 def _classify(items: Sequence[list[int]], call: Call) -> Request:
@@ -31,7 +28,7 @@ EMBEDDING = EmbeddingEngine(
     takes_ids=True,
     listing=Request("/v1/models"),
     read_listing=openai_listing,
-    request=_embeddings,
+    request=partial(embeddings_request, "/v1/embeddings"),
 )
 RERANK = RerankEngine(
     server="vllm",
