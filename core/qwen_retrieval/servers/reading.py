@@ -90,7 +90,7 @@ def _vector(entry: Any) -> Vectors:  # noqa: ANN401 - JSON
         if not isinstance(row, list):
             raise UnreadableError(f"a result holds no vector ({entry!r:.120})")
         return np.asarray(row, np.float32)  # null, as NaN is often written, becomes NaN again
-    except (TypeError, ValueError, binascii.Error) as error:
+    except (TypeError, ValueError, OverflowError, binascii.Error) as error:
         raise UnreadableError(f"a vector cannot be read ({error!s:.120})") from error
 
 
@@ -105,5 +105,5 @@ def _number(entry: Any, score: Callable[[Any], float]) -> float:  # noqa: ANN401
         return float("nan")
     try:
         return score(value)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableError(f"a score cannot be read ({entry!r:.120})") from error

@@ -161,7 +161,7 @@ class Transport:
             ) from error
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerAnswerError(
                 f"{self.title} at {where} answers something that is no JSON"
                 f" ({self._clean(content.decode(errors='replace'))!r}); is base_url the address of"
@@ -271,7 +271,7 @@ def _message(content: bytes) -> str:
     text = content.decode(errors="replace")
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     if isinstance(found, dict):
         found = next((found[n] for n in ("error", "message", "detail") if found.get(n)), found)
