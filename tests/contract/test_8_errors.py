@@ -31,6 +31,10 @@ WRONG: dict[str, Any] = {
     "max_length": 0,
     "batch_size": -3,
     "batch_tokens": 0,
+    "server": "triton",
+    "timeout": -1.0,
+    "max_retries": -1,
+    "max_concurrency": 0,
 }
 WRONG_EMBEDDER: dict[str, Any] = {
     "prefixed_query": "perhaps",
