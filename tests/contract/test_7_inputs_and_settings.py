@@ -76,6 +76,7 @@ FRAMEWORKS_OWN = {
 SUBJECT_TYPES = [
     pytest.param(subject, kind, id=f"{subject.name}-{kind.__name__}")
     for subject in SUBJECTS
+    if subject.local  # over a server it is the core itself
     for kind in subject.types()
 ]
 ADAPTER_TYPES = [
@@ -201,10 +202,11 @@ def test_a_token_never_leaves(subject: Any, monkeypatch: pytest.MonkeyPatch) -> 
 def test_texts_given_stay_as_they_are(embedder: Any) -> None:
     """Promise 7: the caller's list is not changed."""
     face = embedder()
-    texts = list(RAGGED)
+    texts = embedder.subject.usable(RAGGED)
+    before = list(texts)
     face.queries(texts)
     face.documents(texts)
-    assert texts == list(RAGGED)
+    assert texts == before
 
 
 def test_documents_given_stay_as_they_are(reranker: Any) -> None:

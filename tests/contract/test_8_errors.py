@@ -120,8 +120,16 @@ def test_a_number_that_is_not_finite_is_an_error(
 
     for kind in (Qwen3Embedder, RerankerReplica):
         monkeypatch.setattr(kind, "compute", broken(kind.compute))
-    with pytest.raises(NonFiniteError, match=r"\d+ came out as NaN.*dtype") as caught:
-        use(computing, computing())
+    face, remedy = computing(), "dtype"
+    if not computing.subject.local:
+        from servers import faults
+
+        from .servers_faces import server
+
+        server(computing.subject.name, computing.kind).inject(faults.nan)
+        remedy = "float32 or bfloat16"
+    with pytest.raises(NonFiniteError, match=rf"\d+ came out as NaN.*{remedy}") as caught:
+        use(computing, face)
     assert isinstance(caught.value, ArithmeticError)
 
 
