@@ -37,7 +37,7 @@ def start(work: Coroutine[Any, Any, object]) -> None:
     asyncio.run_coroutine_threadsafe(work, _loop())
 
 
-_STARTING = threading.Lock()
+_STARTING = threading.RLock()  # the collector may run here and close what nobody closed
 
 
 def _loop() -> asyncio.AbstractEventLoop:

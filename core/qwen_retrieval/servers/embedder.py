@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwen_retrieval import stages
-from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
+from qwen_retrieval.catalog import DEFAULT_INSTRUCTION, RELEASED
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.servers.engine import Call, EmbeddingEngine
 from qwen_retrieval.servers.engines import embedding_engine
@@ -22,7 +22,6 @@ from qwen_retrieval.threads import in_thread
 
 if TYPE_CHECKING:
     from qwen_retrieval.contract import Vectors
-    from qwen_retrieval.servers.engine import Served
 
 NUMBER_BYTES = 32
 """Of a number in JSON, at most: sign, 17 digits, exponent, comma, and white space around."""
@@ -42,7 +41,10 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
     @property
     def dimensions(self) -> int:
         """Width of the vectors; asks the server for one where nothing else tells."""
-        return self._run(self._width())
+        released = RELEASED.get(self.settings.model)
+        if released is None or self._engine.own_model:
+            return self._run(self._width())
+        return stages.chosen_width(self.settings, released.width, is_qwen3=True)
 
     def embed_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Return float32 vectors of shape (n, dimensions) for queries, with the instruction."""
@@ -71,7 +73,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         def finished(model: Texts) -> tuple[list[str], str]:
             return stages.finished_queries(settings, model, queries, instruction)
 
-        return await self._embed(finished, task, is_query=True)
+        return await self._embed(len(queries), finished, task)
 
     async def _documents(self, texts: Sequence[str]) -> Vectors:
         documents = check_texts(texts, "document")
@@ -79,25 +81,31 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         def finished(model: Texts) -> tuple[list[str], str]:
             return stages.finished_documents(self.settings, model, documents)
 
-        return await self._embed(finished, None, is_query=False)
+        return await self._embed(len(documents), finished, None)
 
     async def _embed(
         self,
+        count: int,
         finished: Callable[[Texts], tuple[list[str], str]],
         instruction: str | None,
-        *,
-        is_query: bool,
     ) -> Vectors:
-        """Return vectors of what `finished` makes, each distinct text sent once."""
+        """Return vectors of so many texts, which `finished` makes; each distinct one is sent once.
+
+        `instruction` is that of queries, and None for documents.
+        """
+        if not count:
+            return np.empty((0, await self._width()), np.float32)
         model, served = await self._known()
         texts = Texts(model, self._engine, self._context(model, served))
-        made, prefix = finished(texts)
-        if not made:
-            return np.empty((0, await self._width()), np.float32)
         work = await in_thread(
-            lambda stop: stages.prepare_texts(self.settings, texts, made, prefix)  # noqa: ARG005
+            lambda stop: stages.prepare_texts(self.settings, texts, *finished(texts))  # noqa: ARG005
         )
-        call = self._call(served, instruction, is_query=is_query)
+        call = Call(
+            served.model,
+            instruction=instruction,
+            is_query=instruction is not None,
+            dimensions=self.settings.dimensions if self._engine.own_model else None,
+        )
         full = self._expected(model)
         rows = await self._results(
             work,
@@ -115,10 +123,9 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         )
 
     async def _width(self) -> int:
-        model, _ = await self._known()
-        full = self._expected(model)
+        full = self._expected(await self._files())
         if full is None:  # only the server knows
-            full = (await self._embed(lambda _: (["width"], ""), None, is_query=False)).shape[1]
+            full = (await self._embed(1, lambda _: (["width"], ""), None)).shape[1]
         return stages.chosen_width(self.settings, full, is_qwen3=True)
 
     def _expected(self, model: ServedModel) -> int | None:
@@ -126,10 +133,6 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         if not self._engine.own_model:
             return model.width if self._full is None else self._full
         return self.settings.dimensions if self._full is None else self._full
-
-    def _call(self, served: Served, instruction: str | None, *, is_query: bool) -> Call:
-        dimensions = self.settings.dimensions if self._engine.own_model else None
-        return Call(served.model, instruction=instruction, is_query=is_query, dimensions=dimensions)
 
     def _read(self) -> ServedModel:
         model = read_model(self.settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -52,6 +53,8 @@ class ServerHandle(Generic[S, E]):
         self._room = Room()
         self._active = 0
         self._closed = False
+        # Of a handle that nobody closed, except at the end of the program, which closes all.
+        weakref.finalize(self, _let_go, self._transport).atexit = False
 
     def close(self) -> None:
         """Close the connections. Calls under way end normally; later ones raise `ClosedError`."""
@@ -77,12 +80,6 @@ class ServerHandle(Generic[S, E]):
     def __reduce__(self) -> tuple[type, tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
         return (type(self), (self.settings,))
-
-    def __del__(self) -> None:
-        """Close the connections of a handle that nobody closed."""
-        transport = getattr(self, "_transport", None)
-        if transport is not None and transport.is_open:
-            background.start(transport.close())
 
     def _run(self, work: Coroutine[Any, Any, R]) -> R:
         return background.run(self._counted(work))
@@ -110,14 +107,20 @@ class ServerHandle(Generic[S, E]):
 
     async def _known(self) -> tuple[ServedModel, Served]:
         """Return what is known of the model: here from its files, and from the server itself."""
-        if self._model is not None and self._found is not None:
-            return self._model, self._found
-        async with self._finding:
-            if self._model is None:
-                self._model = await in_thread(lambda stop: self._read())  # noqa: ARG005
-            if self._found is None:
-                self._found = await self._find()
-            return self._model, self._found
+        model = await self._files()
+        if self._found is None:
+            async with self._finding:
+                if self._found is None:
+                    self._found = await self._find()
+        return model, self._found
+
+    async def _files(self) -> ServedModel:
+        """Return what the model's files say, read once."""
+        if self._model is None:
+            async with self._finding:
+                if self._model is None:
+                    self._model = await in_thread(lambda stop: self._read())  # noqa: ARG005
+        return self._model
 
     def _read(self) -> ServedModel:
         return read_model(self.settings)
@@ -204,6 +207,11 @@ class ServerHandle(Generic[S, E]):
                 " space; give it as it was issued."
             )
         return found
+
+
+def _let_go(transport: Transport) -> None:
+    if transport.is_open:
+        background.start(transport.close())
 
 
 def root(settings: ModelSettings, engine: EmbeddingEngine | RerankEngine) -> str:

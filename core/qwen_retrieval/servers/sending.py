@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qwen_retrieval.errors import ServerAnswerError, ServerError, ServerRefusedError
+from qwen_retrieval.errors import ServerAnswerError, ServerRefusedError
 from qwen_retrieval.progress import progress
 from qwen_retrieval.servers.reading import UnreadableError
 
@@ -85,7 +85,7 @@ class Sending:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(concurrency, len(queue))):
                         group.create_task(draw())
-            except* ServerError as errors:
+            except BaseExceptionGroup as errors:
                 raise _first(errors) from None
         return self.results
 

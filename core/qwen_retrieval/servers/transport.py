@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import ssl
 import time
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from qwen_retrieval.errors import (
     ServerRefusedError,
     ServerTimeoutError,
     ServerUnreachableError,
+    SettingsError,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ class Transport:
                 headers["authorization"] = f"Bearer {self._key}"
             self._client = httpx.AsyncClient(
                 headers=headers,
-                verify=_certificates(self._settings.verify_tls),
+                verify=self._certificates(),
                 timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # `ask` bounds the whole
                 limits=httpx.Limits(max_connections=self._settings.max_concurrency),
                 follow_redirects=False,
@@ -222,6 +224,21 @@ class Transport:
             f" raise timeout, lower batch_size, or look at the server's load.{before}"
         )
 
+    def _certificates(self) -> bool | ssl.SSLContext:
+        """Return what certificates are checked against, as httpx takes it."""
+        trusted = self._settings.verify_tls
+        if not self.root.startswith("https:"):
+            return False  # there are none, and reading the authorities takes a tenth of a second
+        if isinstance(trusted, bool):
+            return trusted
+        try:
+            return ssl.create_default_context(cafile=trusted)
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"verify_tls is {trusted!r}, which cannot be read as a file of certificates"
+                f" ({error}); give the path of one in PEM format."
+            ) from error
+
     def _clean(self, words: str) -> str:
         """Return words of the server, shortened, on one line and without the key."""
         if self._key:
@@ -256,14 +273,6 @@ class _Again:
 
 
 _JSON = {"content-type": "application/json"}
-
-
-def _certificates(verify_tls: bool | str) -> Any:  # noqa: ANN401, FBT001 - as httpx takes it
-    if isinstance(verify_tls, bool):
-        return verify_tls
-    import ssl  # noqa: PLC0415 - only for own authorities
-
-    return ssl.create_default_context(cafile=verify_tls)
 
 
 def _message(content: bytes) -> str:
