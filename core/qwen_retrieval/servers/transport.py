@@ -40,6 +40,9 @@ FIRST_WAIT, LONGEST_WAIT, JITTER = 0.2, 10.0, 0.3
 BUSY = frozenset({408, 429, 502, 503, 504})
 """Statuses of a server that may have room or be there again in a moment."""
 
+CERTIFICATE = "certificate verify failed"
+"""OpenSSL's words; waiting does not help."""
+
 FAILED = frozenset({424, 500})
 """Statuses of a computation that failed; once more, since the reason may be its neighbours."""
 
@@ -156,11 +159,7 @@ class Transport:
                     raise self._refused(where, response, content)
                 content = await self._content(response, where, most_bytes)
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise ServerUnreachableError(
-                f"{self.title} at {where} does not answer ({type(error).__name__}:"
-                f" {self._clean(str(error))}); check base_url, that the server runs, and the"
-                " network."
-            ) from error
+            raise self._unreachable(where, error) from error
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -217,6 +216,15 @@ class Transport:
         error.status, error.retry_after = status, waits
         return error
 
+    def _unreachable(self, where: str, error: Exception) -> ServerUnreachableError:
+        words = self._clean(str(error))
+        remedy = "check base_url, that the server runs, and the network"
+        if CERTIFICATE in words:
+            remedy = "name a file with its authority as verify_tls=, if you trust it"
+        return ServerUnreachableError(
+            f"{self.title} at {where} does not answer ({type(error).__name__}: {words}); {remedy}."
+        )
+
     def _too_late(self, where: str, last: Exception | None) -> ServerTimeoutError:
         before = "" if last is None else f" The attempt before failed: {last}"
         return ServerTimeoutError(
@@ -258,7 +266,7 @@ class _Again:
     def __call__(self, error: Exception) -> bool | float:
         self.last = error
         if isinstance(error, ServerUnreachableError):
-            return True
+            return CERTIFICATE not in str(error)
         if not isinstance(error, ServerRefusedError):
             return False
         if error.status in FAILED:
