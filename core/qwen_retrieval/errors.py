@@ -12,6 +12,13 @@
     │   ├── ModelNotFoundError (OSError)     no such folder or repository, or out of reach
     │   ├── ModelFilesError    (OSError)     files are missing, truncated or corrupt
     │   └── WrongModelError    (ValueError)  a checkpoint of another kind
+    ├── ServerError          (RuntimeError)  a server cannot be used, or gives no right answer
+    │   ├── ServerUnreachableError (ConnectionError) nobody answers at that address
+    │   ├── ServerTimeoutError (TimeoutError) no answer within `timeout`
+    │   ├── ServerRefusedError               it answers with a status that is an error
+    │   │   └── ServerAccessError (PermissionError) 401 or 403: the key
+    │   ├── ServerAnswerError  (ValueError)  it answers something other than was asked for
+    │   └── ServerUnsupportedError (NotImplementedError) it cannot do this as promised
     ├── NonFiniteError       (ArithmeticError) NaN or infinity in a vector or score
     ├── IndexMismatchError   (ValueError)    an index was made by another embedder
     └── ClosedError          (RuntimeError)  used after `close()`
@@ -60,6 +67,42 @@ class ModelFilesError(ModelError, OSError):
 
 class WrongModelError(ModelError, ValueError):
     """A checkpoint of another kind than the one needed."""
+
+
+class ServerError(QwenRetrievalError, RuntimeError):
+    """A server cannot be used, or gives no right answer."""
+
+
+class ServerUnreachableError(ServerError, ConnectionError):
+    """Nobody answers at the server's address, or the connection breaks."""
+
+
+class ServerTimeoutError(ServerError, TimeoutError):
+    """A request and its retries took longer than `timeout`."""
+
+
+class ServerRefusedError(ServerError):
+    """The server answers with a status that is an error.
+
+    Attributes:
+        status: of the answer, such as 404.
+        retry_after: seconds after which the server would like to be asked again, or None.
+    """
+
+    status: int = 0
+    retry_after: float | None = None
+
+
+class ServerAccessError(ServerRefusedError, PermissionError):
+    """The server asks for another key: status 401 or 403."""
+
+
+class ServerAnswerError(ServerError, ValueError):
+    """The server answers something other than what was asked for."""
+
+
+class ServerUnsupportedError(ServerError, NotImplementedError):
+    """The server's interface cannot do this as the contract promises, so it is not asked."""
 
 
 class NonFiniteError(QwenRetrievalError, ArithmeticError):

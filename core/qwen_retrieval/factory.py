@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qwen_retrieval.errors import SettingsError
+
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
     from qwen_retrieval.contract import Embedder, Reranker
-    from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
+    from qwen_retrieval.settings import EmbedderSettings, ModelSettings, RerankerSettings
 
 
 def open_embedder(
@@ -23,9 +25,15 @@ def open_embedder(
 
     Args:
         settings: what to open.
-        token: for private repositories; never stored, printed or serialised.
+        token: for private repositories, or the server's key, which is else looked for in the
+            environment; never stored, printed or serialised.
         loaded: a sentence-transformers model to use instead of loading ``settings.model``.
     """
+    if settings.server is not None:
+        _refuse_loaded(settings, loaded)
+        from qwen_retrieval.servers.embedder import ServerEmbedder  # noqa: PLC0415 - only if asked
+
+        return ServerEmbedder(settings, token=token)
     from qwen_retrieval.local.embedder import LocalEmbedder  # noqa: PLC0415 - loads torch later
 
     return LocalEmbedder(settings, token=token, loaded=loaded)
@@ -41,9 +49,23 @@ def open_reranker(
 
     Args:
         settings: what to open.
-        token: for private repositories; never stored, printed or serialised.
+        token: for private repositories, or the server's key, which is else looked for in the
+            environment; never stored, printed or serialised.
         loaded: a sentence-transformers CrossEncoder to use instead of loading ``settings.model``.
     """
+    if settings.server is not None:
+        _refuse_loaded(settings, loaded)
+        from qwen_retrieval.servers.reranker import ServerReranker  # noqa: PLC0415 - only if asked
+
+        return ServerReranker(settings, token=token)
     from qwen_retrieval.local.reranker import LocalReranker  # noqa: PLC0415 - loads torch later
 
     return LocalReranker(settings, token=token, loaded=loaded)
+
+
+def _refuse_loaded(settings: ModelSettings, loaded: object) -> None:
+    if loaded is not None:
+        raise SettingsError(
+            f"server is {settings.server!r}, but a model already loaded computes in this process;"
+            " leave one of the two out."
+        )

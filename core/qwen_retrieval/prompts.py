@@ -7,12 +7,12 @@ control tokens stand only where these functions put them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Pair
-from qwen_retrieval.errors import PrefixedQueryError, TooLongError
+from qwen_retrieval.errors import PrefixedQueryError, SettingsError, TooLongError
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts to token ids; adds no special token and knows no control token."""
@@ -45,6 +45,39 @@ def query_text(query: str, instruction: str) -> str:
     if not instruction:
         return query
     return f"Instruct: {instruction}\nQuery:{query}"
+
+
+def query_prefix(
+    instruction: str | None, prompt: str | None, saved: Mapping[str, str | None]
+) -> str:
+    r"""Return what stands before a Qwen3 embedder's queries, ``Instruct: {task}\nQuery:``.
+
+    Args:
+        instruction: None takes the model's own; "" none.
+        prompt: stands there verbatim instead.
+        saved: the prompts that lie beside the model.
+    """
+    if prompt is not None:
+        return prompt
+    if instruction is not None:
+        return query_text("", instruction)
+    return saved.get("query") or query_text("", DEFAULT_INSTRUCTION)
+
+
+def document_prefix(prompt: str | None, saved: Mapping[str, str | None]) -> str:
+    """Return what stands before documents: the prompt asked for, else the model's own."""
+    if prompt is not None:
+        return prompt
+    return saved.get("document") or saved.get("passage") or saved.get("corpus") or ""
+
+
+def check_prefix_fits(tokens: int, max_length: int) -> None:
+    """Refuse a prompt that leaves no room for a text beside it and EOS."""
+    if tokens + 1 >= max_length:
+        raise SettingsError(
+            f"max_length is {max_length}, but the prompt and EOS alone take {tokens + 1} tokens;"
+            " raise it or shorten the instruction."
+        )
 
 
 def is_prefixed(query: str) -> bool:

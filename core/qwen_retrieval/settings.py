@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from qwen_retrieval.catalog import (
     DEFAULT_EMBEDDER,
@@ -22,11 +23,19 @@ DType = Literal["float32", "bfloat16", "float16"]
 Precision = Literal["int8"]
 Source = Literal["huggingface", "modelscope"]
 Backend = Literal["torch", "onnx", "openvino"]
+Server = Literal[
+    "vllm", "tei", "llama_cpp", "sglang", "ollama", "infinity", "dashscope", "openai", "jina"
+]
 TooLong = Literal["truncate", "refuse"]
 PrefixedQuery = Literal["refuse", "as_is"]
 VectorType = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 ScoreType = Literal["probability", "logit"]
 Ranges = tuple[tuple[float, ...], tuple[float, ...]]
+
+LOCAL_ONLY = (
+    "trust_remote_code", "safetensors_only", "device", "dtype", "precision", "attention", "backend",
+)  # fmt: skip
+"""Settings of weights in this process, which a server has chosen for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,18 @@ class ModelSettings:
             still runs); None takes 1,024 on a CPU, where more gains nothing and others would wait
             longer, and 16,384 elsewhere.
         progress_bar: show one over the sequences of a call.
+        server: what answers instead of a model in this process: "vllm", "tei" (Text Embeddings
+            Inference), "llama_cpp" (llama-server), "sglang", "ollama", "infinity", "dashscope"
+            (Alibaba Cloud), "openai" (anything with OpenAI's /v1/embeddings) or "jina" (anything
+            with Jina's or Cohere's /v1/rerank). `model` then names the checkpoint it serves, of
+            which only the tokenizer is read here.
+        base_url: the server's address, such as "http://localhost:8000"; DashScope has a default.
+        served_model: the model's name on the server; None takes `model` if the server lists it,
+            else the only one that it lists.
+        timeout: seconds for one request, its retries included; a call may take several requests.
+        max_retries: times a request is sent again that failed for want of time, room or network.
+        max_concurrency: requests under way at once.
+        verify_tls: check the server's certificate; a path names the authorities to trust instead.
     """
 
     model: str
@@ -76,6 +97,13 @@ class ModelSettings:
     batch_size: int = 32
     batch_tokens: int | None = None
     progress_bar: bool = False
+    server: Server | None = None
+    base_url: str | None = None
+    served_model: str | None = None
+    timeout: float = 120.0
+    max_retries: int = 4
+    max_concurrency: int = 8
+    verify_tls: bool | str = True
 
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without loading the model."""
@@ -99,6 +127,7 @@ class ModelSettings:
         _one_of("too_long", self.too_long, get_args(TooLong))
         for name in ("max_length", "batch_size", "batch_tokens"):
             _positive(name, getattr(self, name), optional=name != "batch_size")
+        self._check_server()
         released = RELEASED.get(self.model)
         if released is not None and (self.max_length or 0) > released.context:
             raise SettingsError(
@@ -112,6 +141,41 @@ class ModelSettings:
             name: list(map(_plain, value)) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
+
+    def _check_server(self) -> None:
+        _one_of("server", self.server, (*get_args(Server), None))
+        for name in ("base_url", "served_model"):
+            _text_or_none(name, getattr(self, name))
+        _positive("max_concurrency", self.max_concurrency, optional=False)
+        _not_negative("max_retries", self.max_retries)
+        _seconds("timeout", self.timeout)
+        if not isinstance(self.verify_tls, bool | str):
+            raise SettingsError(
+                f"verify_tls is {self.verify_tls!r}; give True, False, or the path of a file with"
+                " the certificates to trust."
+            )
+        if self.server is None:
+            for name in ("base_url", "served_model"):
+                if getattr(self, name) is not None:
+                    raise SettingsError(
+                        f"{name} is {getattr(self, name)!r}, but server is None, so nothing would"
+                        f" use it; choose server= one of {list(get_args(Server))}."
+                    )
+            return
+        if self.base_url is None and self.server != "dashscope":
+            raise SettingsError(
+                f"server is {self.server!r} and base_url is None; give the server's address, such"
+                " as base_url='http://localhost:8000'."
+            )
+        if self.base_url is not None:
+            _address(self.base_url)
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in LOCAL_ONLY:
+            if getattr(self, name) != defaults[name]:
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)!r}, but the server {self.server!r} has chosen"
+                    f" that for itself; start the server with it, and leave {name} out here."
+                )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -164,6 +228,11 @@ class EmbedderSettings(ModelSettings):
             object.__setattr__(self, "vector_ranges", tuple(map(tuple, self.vector_ranges)))
         for name in ("query_instruction", "query_prompt", "document_prompt"):
             _text_or_none(name, getattr(self, name))
+        if self.server is not None and not self.normalize:
+            raise SettingsError(
+                f"normalize is False, but servers ({self.server!r}) hand out vectors of unit length"
+                " only; leave it out."
+            )
         _one_of("prefixed_query", self.prefixed_query, get_args(PrefixedQuery))
         _one_of("vector_type", self.vector_type, get_args(VectorType))
         _positive("dimensions", self.dimensions, optional=True)
@@ -190,11 +259,12 @@ class EmbedderSettings(ModelSettings):
         """Return what a stored document vector depends on, by name.
 
         Store it beside an index; `require_same_embedder` compares it. The query instruction is not
-        part of it, since documents do not carry one.
+        part of it, since documents do not carry one. The kind of server is, and the name of its
+        model, since engines compute in their own ways; its address is not.
         """
         names = (
             "model", "revision", "document_prompt", "dimensions", "normalize", "vector_type",
-            "vector_ranges", "max_length", "precision",
+            "vector_ranges", "max_length", "precision", "server", "served_model",
         )  # fmt: skip
         values = self.to_dict()
         return {name: values[name] for name in names}
@@ -214,7 +284,7 @@ class EmbedderSettings(ModelSettings):
             "prefixed_query": self.prefixed_query,
         }
         text = json.dumps({**self.identity(), **queries}, sort_keys=True, ensure_ascii=False)
-        return f"qwen-retrieval-2-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        return f"qwen-retrieval-3-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +371,36 @@ def _positive(name: str, value: object, *, optional: bool) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingsError(f"{name} is {value!r}; give a whole number from 1 up.")
+
+
+def _not_negative(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SettingsError(f"{name} is {value!r}; give a whole number from 0 up.")
+
+
+def _seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise SettingsError(f"{name} is {value!r}; give a number of seconds above 0.")
+
+
+def _address(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        secret = parts.username is not None or parts.password is not None
+        _ = parts.port  # raises for one that is no number
+    except ValueError:
+        valid, secret = False, False
+    if secret:  # which the message must not repeat
+        raise SettingsError(
+            "base_url holds a user name or password, and settings are saved with chains and"
+            " indexes; give the server's key as token= instead."
+        )
+    if not valid or parts.query or parts.fragment:
+        raise SettingsError(
+            f"base_url is {base_url!r}; give an address such as 'http://localhost:8000', without a"
+            " query."
+        )
 
 
 def _plain(value: object) -> object:

@@ -37,14 +37,17 @@ def cut_and_normalize(vectors: Vectors, dimensions: int, *, normalize: bool) -> 
         return (cut / np.where(norms == 0, 1, norms)).astype(np.float32)
 
 
-def check_finite(values: Vectors, name: str) -> None:
+OVERFLOW = "the usual cause is float16 overflow: set dtype='float32' or 'bfloat16'"
+
+
+def check_finite(values: Vectors, name: str, remedy: str = OVERFLOW) -> None:
     """Raise `NonFiniteError` naming the first input whose vector or score is NaN or infinite."""
     finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if not finite.all():
         place = int(np.argmin(finite))
         raise NonFiniteError(
             f"{name} {place} came out as NaN or infinity ({int((~finite).sum())} of {len(values)}"
-            " do); the usual cause is float16 overflow: set dtype='float32' or 'bfloat16'."
+            f" do); {remedy}."
         )
 
 

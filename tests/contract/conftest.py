@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 
-from .checkpoints import Checkpoints
-from .faces import EMBEDDERS, RERANKERS, SUBJECTS, Face, Maker, is_adapter, makers
-from .frameworks import MISSING, REQUIRE
-from .reference import ReferenceEmbedder, ReferenceReranker
+# Importlib mode puts no folder on the path.
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from .checkpoints import Checkpoints  # noqa: E402 - found through the line above
+from .faces import EMBEDDERS, RERANKERS, SUBJECTS, Face, Maker, is_adapter, makers  # noqa: E402 - the same
+from .frameworks import MISSING, REQUIRE  # noqa: E402 - the same
+from .reference import ReferenceEmbedder, ReferenceReranker  # noqa: E402 - the same
 
 Make = Callable[..., Face]
 
@@ -58,6 +62,8 @@ def _held(folders: Checkpoints) -> Iterator[None]:
     yield
     for each in held:
         each.close()
+    for each in stoppable():
+        each.stop()
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +121,12 @@ def loaded(folders: Checkpoints) -> dict[str, Any]:
     }
 
 
+def stoppable() -> list[Any]:
+    """Return the servers that tests have started."""
+    faces = sys.modules.get(f"{__package__}.servers_faces")
+    return [] if faces is None else faces.RUNNING
+
+
 def _making(name: str, params: list[Maker]) -> Any:
     kinds = {each.subject in EMBEDDERS for each in params}
 
@@ -130,7 +142,7 @@ def _making(name: str, params: list[Maker]) -> Any:
         made: list[Face] = []
 
         def make(**values: Any) -> Face:
-            common = {"model": str(getattr(folders, kind)), "dtype": "float32", "device": "cpu"}
+            common = maker.subject.common(str(getattr(folders, kind)))
             face = Face(maker.subject(**{**common, **values}), maker.asynchronous)
             made.append(face)
             return face
@@ -149,6 +161,10 @@ def _computes(subject: type[Any]) -> bool:
     return bool(subject.computes)
 
 
+def _computes_here(subject: type[Any]) -> bool:
+    return bool(subject.computes and subject.local)
+
+
 embedder = _making("embedder", makers(EMBEDDERS))
 computing_embedder = _making("computing_embedder", makers(EMBEDDERS, _computes))
 embedder_adapter = _making("embedder_adapter", makers(EMBEDDERS, is_adapter))
@@ -161,6 +177,11 @@ reranker_adapter = _making("reranker_adapter", makers(RERANKERS, is_adapter))
 ranker = _making("ranker", makers(RERANKERS, lambda subject: bool(subject.orders)))
 ranker_adapter = _making(
     "ranker_adapter", makers(RERANKERS, lambda subject: is_adapter(subject) and subject.orders)
+)
+computing_here = _making("computing_here", makers(SUBJECTS, _computes_here))
+async_computing_here = _making(
+    "async_computing_here",
+    [each for each in makers(SUBJECTS, _computes_here) if each.asynchronous],
 )
 async_computing = _making(
     "async_computing", [each for each in makers(SUBJECTS, _computes) if each.asynchronous]

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from qwen_retrieval import (
     EmbedderSettings,
@@ -26,6 +28,7 @@ from qwen_retrieval import (
     open_embedder,
     open_reranker,
 )
+from qwen_retrieval.errors import ServerUnsupportedError
 from qwen_retrieval.settings import ModelSettings
 from qwen_retrieval.testing import FakeEmbedder, FakeReranker
 
@@ -43,22 +46,43 @@ class Subject:
         parts: the objects made; two where a framework parts queries from documents.
         extras: the class's own fields beside the settings, with a value that is not the default.
         computes: it has weights (the doubles have none).
+        adapts: it stands before a framework's class.
+        local: its weights lie in this process; else the subject says what its server refuses.
         reopens: a call after `close` opens the model again instead of raising, with the reason.
         saves: it can be written down by its framework.
+        ways: sync and async, as far as they are not the same code as another subject's.
     """
 
     name: ClassVar[str]
     settings_type: ClassVar[type[ModelSettings]]
     extras: ClassVar[Mapping[str, Any]] = {}
     computes: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
+    local: ClassVar[bool] = True
     reopens: ClassVar[bool] = False
     saves: ClassVar[bool] = True
+    ways: ClassVar[tuple[bool, ...]] = (False, True)
     parts: tuple[Any, ...]
 
     @classmethod
     def types(cls) -> tuple[type, ...]:
         """Return the classes."""
         raise NotImplementedError
+
+    @classmethod
+    def common(cls, folder: str) -> dict[str, Any]:
+        """Return the settings with which it computes over a checkpoint, in float32."""
+        return {"model": folder, "dtype": "float32", "device": "cpu"}
+
+    @classmethod
+    def refusal(cls, text: str) -> str | None:
+        """Return words of the error by which a finished text is refused; None if it is not."""
+        return None
+
+    @classmethod
+    def usable(cls, texts: Sequence[str], head: str = "") -> list[str]:
+        """Return the texts that are not refused behind a head; another test asserts the others."""
+        return [text for text in texts if cls.refusal(head + text) is None]
 
     @classmethod
     def from_loaded(cls, loaded: Any, **values: Any) -> Subject:
@@ -109,6 +133,8 @@ class EmbedderSubject(Subject):
         many_queries: several queries in one call; without it a list is refused.
         arrays: vectors come as an array, so that an empty one still has a width.
         quantizes: hands out `vector_type`; without it the contract's float32 always comes back.
+        takes_prompt: a `query_prompt` can stand before queries.
+        own_model: the server's model is one of its own, whose widths only the server knows.
         list_verb: the method that takes a list as it is, so that our class sees what it is given.
     """
 
@@ -116,6 +142,8 @@ class EmbedderSubject(Subject):
     many_queries: ClassVar[bool] = True
     arrays: ClassVar[bool] = False
     quantizes: ClassVar[bool] = True
+    takes_prompt: ClassVar[bool] = True
+    own_model: ClassVar[bool] = False
     list_verb: ClassVar[str] = "embed_documents"
 
 
@@ -127,6 +155,8 @@ class RerankerSubject(Subject):
         has_defaults: takes `top_n` and `score_threshold` when it is made.
         top_n: the framework's word for it.
         scores_pairs: takes pairs of many queries in one call.
+        gives_logits: hands out yes − no.
+        takes_instruction: any instruction reaches the model; else only the default one.
     """
 
     settings_type: ClassVar[type[ModelSettings]] = RerankerSettings
@@ -134,6 +164,8 @@ class RerankerSubject(Subject):
     has_defaults: ClassVar[bool] = True
     top_n: ClassVar[str] = "top_n"
     scores_pairs: ClassVar[bool] = False
+    gives_logits: ClassVar[bool] = True
+    takes_instruction: ClassVar[bool] = True
 
     @classmethod
     def wrap(cls, texts: Sequence[str]) -> list[Any]:
@@ -151,8 +183,10 @@ class RerankerSubject(Subject):
         raise NotImplementedError
 
 
-class _CoreWords:
-    """How the core and its doubles are saved: by their settings."""
+class CoreWords:
+    """How what speaks the contract itself is saved: by its settings."""
+
+    adapts = False
 
     @classmethod
     def defaults(cls, kind: type) -> dict[str, Any]:
@@ -163,7 +197,7 @@ class _CoreWords:
         return json.dumps(part.settings.to_dict())
 
 
-class CoreEmbedder(_CoreWords, EmbedderSubject):
+class CoreEmbedder(CoreWords, EmbedderSubject):
     """What `open_embedder` returns."""
 
     name = "core"
@@ -206,7 +240,7 @@ class DoubleEmbedder(CoreEmbedder):
     open = FakeEmbedder
 
 
-class CoreReranker(_CoreWords, RerankerSubject):
+class CoreReranker(CoreWords, RerankerSubject):
     """What `open_reranker` returns."""
 
     name = "core"
@@ -335,13 +369,33 @@ SUBJECTS = (*EMBEDDERS, *RERANKERS)
 def makers(
     subjects: Sequence[type[Any]], keep: Callable[[type[Any]], bool] = lambda _: True
 ) -> list[Maker]:
-    """Return both ways of each subject that is kept."""
-    return [Maker(each, way) for each in subjects if keep(each) for way in (False, True)]
+    """Return both ways of each subject that is kept, where they differ."""
+    return [Maker(each, way) for each in subjects if keep(each) for way in each.ways]
 
 
 def is_adapter(subject: type[Any]) -> bool:
     """Say whether it stands before a framework's class."""
-    return subject.name not in {"core", "doubles"}
+    return bool(subject.adapts)
+
+
+@contextmanager
+def kept_or_refused(words: str | None) -> Iterator[None]:
+    """Let a promise be kept, or be refused in these words: one of the two, never neither."""
+    if words is None:
+        yield
+        return
+    with pytest.raises(ServerUnsupportedError, match=words):
+        yield
+
+
+def finest(make: Any, reference: Any) -> tuple[dict[str, Any], Callable[..., float]]:
+    """Return the settings of the finest score that a class gives, and the reference's for it.
+
+    Near 0 and 1 a probability hardly moves, whatever is lost; a logit does.
+    """
+    if make.subject.gives_logits:
+        return {"score_type": "logit"}, reference.logit
+    return {}, reference.probability
 
 
 def array(vectors: Any) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""Which frameworks are here, and which must be.
+"""Which frameworks are here, and which must be; the servers' extra counts as one.
 
 A framework that is not installed is left out with its reason printed, unless the environment
 variable ``QWEN_RETRIEVAL_REQUIRE`` names it ("langchain", "llama_index,haystack", "all").
@@ -15,11 +15,11 @@ REQUIRE = "QWEN_RETRIEVAL_REQUIRE"
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A framework: its own package, our packages for it, and the extra that brings it."""
+    """A framework: its own package, what needs it here, and the extra that brings it."""
 
     name: str
     package: str
-    ours: tuple[str, ...]
+    uses: tuple[str, ...]
     extra: str
 
     def is_installed(self) -> bool:
@@ -31,22 +31,36 @@ class Framework:
         )
 
 
+_OPENS = "from qwen_retrieval import *; open_{}({}Settings(server='vllm', base_url='http://a'))"
+
 FRAMEWORKS = (
-    Framework("langchain", "langchain_core", ("langchain_qwen_retrieval",), "langchain"),
+    Framework("langchain", "langchain_core", ("import langchain_qwen_retrieval",), "langchain"),
     Framework(
         "llama_index",
         "llama_index.core",
-        ("llama_index.embeddings.qwen_retrieval", "llama_index.postprocessor.qwen_retrieval"),
+        (
+            "import llama_index.embeddings.qwen_retrieval",
+            "import llama_index.postprocessor.qwen_retrieval",
+        ),
         "llama-index",
     ),
     Framework(
         "haystack",
         "haystack",
         (
-            "haystack_integrations.components.embedders.qwen_retrieval",
-            "haystack_integrations.components.rankers.qwen_retrieval",
+            "import haystack_integrations.components.embedders.qwen_retrieval",
+            "import haystack_integrations.components.rankers.qwen_retrieval",
         ),
         "haystack",
+    ),
+    Framework(
+        "servers",
+        "stamina",
+        (
+            _OPENS.format("embedder", "Embedder"),
+            _OPENS.format("reranker", "Reranker"),
+        ),
+        "servers",
     ),
 )
 

@@ -106,9 +106,11 @@ class ReferenceReranker:
         self._answers = self.encoder.released.convert_tokens_to_ids(["no", "yes"])
         self._both = cache(self._forward)
 
-    def probability(self, query: str, document: str, task: str = DEFAULT_TASK) -> float:
+    def probability(
+        self, query: str, document: str, task: str = DEFAULT_TASK, max_length: int | None = None
+    ) -> float:
         """Return the share of "yes" among "yes" and "no"."""
-        both = self._both(query, document, task, None)
+        both = self._both(query, document, task, max_length)
         return float(np.exp(both[1]) / np.exp(both).sum())
 
     def logit(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.errors import ServerError, SettingsError
 from qwen_retrieval.vectors import calibrate, quantize
 
 from .faces import array
@@ -18,8 +18,9 @@ from .texts import RAGGED
 def test_vectors_are_finite_floats_of_unit_length(embedder: Any) -> None:
     """Promise 1: (n, d), float32 values, finite, unit length, for both roles."""
     face = embedder()
-    for found in (face.queries(RAGGED), face.documents(RAGGED)):
-        assert len(found) == len(RAGGED)
+    texts = embedder.subject.usable(RAGGED)
+    for found in (face.queries(texts), face.documents(texts)):
+        assert len(found) == len(texts)
         assert len({len(row) for row in found}) == 1
         if face.subject.arrays:
             assert found.dtype == np.float32
@@ -44,6 +45,10 @@ def test_normalize_false_leaves_the_length_alone(
     computing_embedder: Any, reference_embedder: ReferenceEmbedder
 ) -> None:
     """Promise 1: unit length unless `normalize=False`, and then the model's own numbers."""
+    if not computing_embedder.subject.local:
+        with pytest.raises(SettingsError, match="normalize is False, but servers"):
+            computing_embedder(normalize=False)
+        return
     face = computing_embedder(normalize=False)
     expected = [reference_embedder.vector(text, normalize=False) for text in RAGGED]
     scale = max(np.linalg.norm(row) for row in expected)
@@ -55,6 +60,8 @@ def test_normalize_false_leaves_the_length_alone(
 
 def test_normalize_false_leaves_the_doubles_length_alone(embedder: Any) -> None:
     """Promise 1: the same direction, another length."""
+    if not embedder.subject.local:
+        return  # refused, see above
     raw = array(embedder(normalize=False).documents(RAGGED))
     unit = array(embedder().documents(RAGGED))
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
@@ -65,13 +72,15 @@ def test_normalize_false_leaves_the_doubles_length_alone(embedder: Any) -> None:
 @pytest.mark.parametrize("dimensions", [32, 100])
 def test_vectors_are_cut_and_then_normalised(embedder: Any, dimensions: int) -> None:
     """Promise 1: cut to d first, then normalised, at several d."""
-    whole = embedder(normalize=False)
+    # A vector of unit length has the same direction, where there is no other.
+    whole = embedder(**({"normalize": False} if embedder.subject.local else {}))
     face = embedder(dimensions=dimensions)
+    texts = embedder.subject.usable(RAGGED)
     for verb in ("queries", "documents"):
-        cut = array(getattr(whole, verb)(RAGGED))[:, :dimensions]
+        cut = array(getattr(whole, verb)(texts))[:, :dimensions]
         expected = cut / np.linalg.norm(cut, axis=1, keepdims=True)
-        found = array(getattr(face, verb)(RAGGED))
-        assert found.shape == (len(RAGGED), dimensions)
+        found = array(getattr(face, verb)(texts))
+        assert found.shape == (len(texts), dimensions)
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -80,10 +89,11 @@ def test_cut_vectors_equal_the_plain_forward(
 ) -> None:
     """Promise 1: the cut vector is that of transformers' own hidden state."""
     face = computing_embedder(dimensions=64)
-    expected = [reference_embedder.vector(text, dimensions=64) for text in RAGGED]
-    np.testing.assert_allclose(array(face.documents(RAGGED)), expected, atol=1e-5)
-    asked = [reference_embedder.query(text, dimensions=64) for text in RAGGED]
-    np.testing.assert_allclose(array(face.queries(RAGGED)), asked, atol=1e-5)
+    texts = computing_embedder.subject.usable(RAGGED)
+    expected = [reference_embedder.vector(text, dimensions=64) for text in texts]
+    np.testing.assert_allclose(array(face.documents(texts)), expected, atol=1e-5)
+    asked = [reference_embedder.query(text, dimensions=64) for text in texts]
+    np.testing.assert_allclose(array(face.queries(texts)), asked, atol=1e-5)
 
 
 def test_no_text_gives_no_vector(embedder: Any) -> None:
@@ -117,6 +127,10 @@ def test_dimensions_outside_the_range_are_refused(
     if outside == 31 and not embedder.subject.computes:
         assert len(embedder(dimensions=outside).documents(["a"])[0]) == outside
         return  # the doubles are cut to any width
+    if embedder.subject.own_model and outside > 0:
+        with pytest.raises(ServerError, match="dimension"):  # only the server knows its range
+            embedder(dimensions=outside).documents(["a"])
+        return
     with pytest.raises(SettingsError, match=f"dimensions is {outside}") as caught:
         embedder(dimensions=outside).documents(["a"])
     if outside > 0:
@@ -138,18 +152,19 @@ def test_other_vector_types_are_a_step_after_the_contract(
     embedder: Any, direct: Any, vector_type: str
 ) -> None:
     """Promise 1: adapters hand out quantised vectors; the contract itself stays float32."""
+    texts = embedder.subject.usable(RAGGED)
     if not embedder.subject.computes:
-        vectors = embedder().documents(RAGGED)
+        vectors = embedder().documents(texts)
     else:
-        vectors = direct("embedder", dimensions=64).embed_documents(RAGGED)
+        vectors = direct("embedder", dimensions=64).embed_documents(texts)
     ranges = calibrate(vectors) if vector_type in {"int8", "uint8"} else None
     given = {"vector_type": vector_type, "vector_ranges": ranges}
     if embedder.subject.computes:
         given["dimensions"] = 64
-    found = embedder(**given).documents(RAGGED)
+    found = embedder(**given).documents(texts)
     if not embedder.subject.quantizes:
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, vectors, atol=1e-6)
+        np.testing.assert_allclose(found, vectors, atol=1e-5)
         return
     expected = quantize(vectors, vector_type, ranges)
     kind = float if vector_type == "float16" else int

@@ -11,7 +11,7 @@ import pytest
 from qwen_retrieval.errors import NotTextError, TextError
 from qwen_retrieval.testing import FakeEmbedder, FakeReranker
 
-from .faces import array
+from .faces import array, finest, kept_or_refused
 from .reference import ReferenceEmbedder, ReferenceReranker
 from .texts import AWKWARD, DEFAULT_TASK, QUESTION
 
@@ -73,19 +73,42 @@ def test_awkward_texts_have_the_vectors_of_the_plain_forward(
     computing_embedder: Any, reference_embedder: ReferenceEmbedder
 ) -> None:
     """Promise 2: nothing stripped, replaced, or acting as a control token, in either role."""
-    face = computing_embedder()
-    expected = [reference_embedder.vector(text) for text in TEXTS]
-    np.testing.assert_allclose(array(face.documents(TEXTS)), expected, atol=1e-5)
-    asked = [reference_embedder.query(text) for text in TEXTS]
-    np.testing.assert_allclose(array(face.queries(TEXTS)), asked, atol=1e-5)
+    face, usable = computing_embedder(), computing_embedder.subject.usable
+    documents, queries = usable(TEXTS), usable(TEXTS, HEAD)
+    expected = [reference_embedder.vector(text) for text in documents]
+    np.testing.assert_allclose(array(face.documents(documents)), expected, atol=1e-5)
+    asked = [reference_embedder.query(text) for text in queries]
+    np.testing.assert_allclose(array(face.queries(queries)), asked, atol=1e-5)
+
+
+def test_awkward_texts_that_a_server_would_change_are_refused(embedder: Any) -> None:
+    """Promise 2, refused: by name, before anything is sent; and nothing else is refused."""
+    face, refusal = embedder(), embedder.subject.refusal
+    for text in TEXTS:
+        with kept_or_refused(refusal(text)):
+            assert len(face.documents([text])) == 1
+        with kept_or_refused(refusal(HEAD + text)):
+            assert len(face.queries([text])) == 1
+
+
+def test_awkward_pairs_that_a_server_would_change_are_refused(reranker: Any) -> None:
+    """Promise 2, refused: the same for rerankers, in the query and in the document."""
+    face, refusal = reranker(), reranker.subject.refusal
+    for text in TEXTS:
+        with kept_or_refused(refusal(text)):
+            assert len(face.scores(QUESTION, ["a", text])) == 2
+        with kept_or_refused(refusal(text)):
+            assert len(face.scores(text, ["a"])) == 1
 
 
 def test_awkward_documents_have_the_scores_of_the_plain_forward(
     computing_reranker: Any, reference_reranker: ReferenceReranker
 ) -> None:
     """Promise 2: a document can neither end the prompt nor answer for itself."""
-    found = computing_reranker(score_type="logit").scores(QUESTION, TEXTS)
-    expected = [reference_reranker.logit(QUESTION, text) for text in TEXTS]
+    settings, expect = finest(computing_reranker, reference_reranker)
+    texts = computing_reranker.subject.usable(TEXTS)
+    found = computing_reranker(**settings).scores(QUESTION, texts)
+    expected = [expect(QUESTION, text) for text in texts]
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -93,9 +116,10 @@ def test_awkward_queries_have_the_scores_of_the_plain_forward(
     computing_reranker: Any, reference_reranker: ReferenceReranker
 ) -> None:
     """Promise 2: the same for the query."""
-    face = computing_reranker(score_type="logit")
-    found = [face.scores(text, ["Copy a file."])[0] for text in TEXTS]
-    expected = [reference_reranker.logit(text, "Copy a file.") for text in TEXTS]
+    settings, expect = finest(computing_reranker, reference_reranker)
+    face, texts = computing_reranker(**settings), computing_reranker.subject.usable(TEXTS)
+    found = [face.scores(text, ["Copy a file."])[0] for text in texts]
+    expected = [expect(text, "Copy a file.") for text in texts]
     assert found == pytest.approx(expected, abs=1e-4)
 
 

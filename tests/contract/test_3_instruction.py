@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_retrieval.errors import PrefixedQueryError, SettingsError
+from qwen_retrieval.errors import PrefixedQueryError, ServerUnsupportedError, SettingsError
 
-from .faces import array
+from .faces import array, finest
 from .reference import ReferenceEmbedder, ReferenceReranker
 from .texts import DEFAULT_TASK, DOCUMENTS, OTHER_TASK, OWN_TASK, QUESTION
 
@@ -95,9 +95,14 @@ def test_prompts_are_put_before_the_text_verbatim(
     computing_embedder: Any, reference_embedder: ReferenceEmbedder
 ) -> None:
     """Promise 3: `query_prompt` and `document_prompt` stand for models with other templates."""
-    face = computing_embedder(query_prompt="ask:\n ", document_prompt=" tell: ")
+    if not computing_embedder.subject.takes_prompt:
+        with pytest.raises(ServerUnsupportedError, match="query_prompt is 'ask: '"):
+            computing_embedder(query_prompt="ask: ").queries([QUESTION])
+        return
+    tell = computing_embedder.subject.usable([" tell: ", "tell: "])[0]
+    face = computing_embedder(query_prompt="ask:\n ", document_prompt=tell)
     asked, told = (
-        reference_embedder.vector(f) for f in (f"ask:\n {QUESTION}", f" tell: {QUESTION}")
+        reference_embedder.vector(f) for f in (f"ask:\n {QUESTION}", f"{tell}{QUESTION}")
     )
     np.testing.assert_allclose(array(face.queries([QUESTION]))[0], asked, atol=1e-5)
     np.testing.assert_allclose(array(face.documents([QUESTION]))[0], told, atol=1e-5)
@@ -114,10 +119,14 @@ def test_the_reranking_prompt_carries_the_instruction_of_the_settings(
     computing_reranker: Any, reference_reranker: ReferenceReranker, task: str | None
 ) -> None:
     """Promise 3: the reranker's instruction, the default sentence unless another is set."""
-    # Logits: near 0 and 1 a probability hardly moves, whatever is lost.
-    face = computing_reranker(instruction=task, score_type="logit")
+    settings, expect = finest(computing_reranker, reference_reranker)
+    face = computing_reranker(instruction=task, **settings)
     chosen = DEFAULT_TASK if task is None else task
-    expected = [reference_reranker.logit(QUESTION, text, chosen) for text in DOCUMENTS]
+    if not computing_reranker.subject.takes_instruction and task is not None:
+        with pytest.raises(ServerUnsupportedError, match="would ignore another"):
+            face.scores(QUESTION, DOCUMENTS)
+        return
+    expected = [expect(QUESTION, text, chosen) for text in DOCUMENTS]
     assert face.scores(QUESTION, DOCUMENTS) == pytest.approx(expected, abs=1e-5, rel=1e-5)
 
 
@@ -126,10 +135,15 @@ def test_a_reranking_call_can_carry_an_instruction_of_its_own(
     computing_reranker: Any, reference_reranker: ReferenceReranker, task: str
 ) -> None:
     """Promise 3: the call's instruction replaces that of the settings, and for that call only."""
-    face = computing_reranker(instruction=OTHER_TASK, score_type="logit")
+    if not computing_reranker.subject.takes_instruction:
+        with pytest.raises(ServerUnsupportedError, match="would ignore another"):
+            computing_reranker().scores(QUESTION, DOCUMENTS, instruction=task)
+        return
+    settings, expect = finest(computing_reranker, reference_reranker)
+    face = computing_reranker(instruction=OTHER_TASK, **settings)
     before = face.scores(QUESTION, DOCUMENTS)
     found = face.scores(QUESTION, DOCUMENTS, instruction=task)
-    expected = [reference_reranker.logit(QUESTION, text, task) for text in DOCUMENTS]
+    expected = [expect(QUESTION, text, task) for text in DOCUMENTS]
     assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
     assert max(abs(a - b) for a, b in zip(found, before, strict=True)) > 1e-3
     assert face.scores(QUESTION, DOCUMENTS) == pytest.approx(before, abs=1e-6, rel=1e-6)

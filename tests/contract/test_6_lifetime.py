@@ -43,33 +43,33 @@ def held(make: Any) -> int:
     return len((LocalEmbedder if make.kind == "embedder" else LocalReranker).shelf)
 
 
-def test_constructing_loads_nothing(computing: Any, own_folder: Callable[[str], str]) -> None:
+def test_constructing_loads_nothing(computing_here: Any, own_folder: Callable[[str], str]) -> None:
     """Promise 6: weights are loaded by the first call and not before."""
-    before = held(computing)
-    face = computing(model=own_folder(computing.kind))
+    before = held(computing_here)
+    face = computing_here(model=own_folder(computing_here.kind))
     for part in face.subject.parts:
         repr(part)
         face.subject.settings_of(part)
-    assert held(computing) == before
-    use(computing, face)
-    assert held(computing) == before + 1
+    assert held(computing_here) == before
+    use(computing_here, face)
+    assert held(computing_here) == before + 1
 
 
-def test_close_frees_the_weights(computing: Any, own_folder: Callable[[str], str]) -> None:
+def test_close_frees_the_weights(computing_here: Any, own_folder: Callable[[str], str]) -> None:
     """Promise 6: the last `close()` gives the memory back; closing twice is no error."""
-    before = held(computing)
-    folder = own_folder(computing.kind)
-    first, second = computing(model=folder), computing(model=folder)
-    use(computing, first)
-    use(computing, second)
-    assert held(computing) == before + 1  # shared
+    before = held(computing_here)
+    folder = own_folder(computing_here.kind)
+    first, second = computing_here(model=folder), computing_here(model=folder)
+    use(computing_here, first)
+    use(computing_here, second)
+    assert held(computing_here) == before + 1  # shared
     first.close()
-    assert held(computing) == before + 1
-    use(computing, second)
+    assert held(computing_here) == before + 1
+    use(computing_here, second)
     second.close()
-    assert held(computing) == before
+    assert held(computing_here) == before
     second.close()
-    assert held(computing) == before
+    assert held(computing_here) == before
 
 
 @pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
@@ -87,25 +87,25 @@ def test_use_after_close_raises(anything: Any, used: bool) -> None:  # noqa: FBT
 
 
 def test_settings_that_share_weights_load_them_once(
-    computing: Any, own_folder: Callable[[str], str]
+    computing_here: Any, own_folder: Callable[[str], str]
 ) -> None:
     """Promise 6: instruction and dimensions are no reason to load a model twice."""
-    before, folder = held(computing), own_folder(computing.kind)
+    before, folder = held(computing_here), own_folder(computing_here.kind)
     other = (
         {"query_instruction": OWN_TASK, "dimensions": 48}
-        if computing.kind == "embedder"
+        if computing_here.kind == "embedder"
         else {"instruction": OWN_TASK, "score_type": "logit"}
     )
-    use(computing, computing(model=folder))
-    use(computing, computing(model=folder, **other))
-    assert held(computing) == before + 1
+    use(computing_here, computing_here(model=folder))
+    use(computing_here, computing_here(model=folder, **other))
+    assert held(computing_here) == before + 1
 
 
 def test_threads_share_one_opening_and_get_the_serial_results(
-    computing: Any, own_folder: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    computing_here: Any, own_folder: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 6: eight threads that begin at once load the weights once and disturb nobody."""
-    kind = LocalEmbedder if computing.kind == "embedder" else LocalReranker
+    kind = LocalEmbedder if computing_here.kind == "embedder" else LocalReranker
     made: list[object] = []
     init = kind.__init__
 
@@ -113,18 +113,18 @@ def test_threads_share_one_opening_and_get_the_serial_results(
         made.append(self)
         init(self, *args, **given)
 
-    face = computing(model=own_folder(computing.kind))
+    face = computing_here(model=own_folder(computing_here.kind))
     monkeypatch.setattr(kind, "__init__", counted)
     barrier = threading.Barrier(8)
 
     def work(_: int) -> Any:
         barrier.wait()
-        return use(computing, face)
+        return use(computing_here, face)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(work, range(8)))
     assert len(made) <= len(face.subject.parts)
-    serial = use(computing, face)
+    serial = use(computing_here, face)
     for each in found:
         assert flat(each) == pytest.approx(flat(serial), abs=1e-6)
 
@@ -154,9 +154,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     return threads
 
 
-async def test_coroutines_leave_the_event_loop_alone(async_computing: Any, slow: list[int]) -> None:
+async def test_coroutines_leave_the_event_loop_alone(
+    async_computing_here: Any, slow: list[int]
+) -> None:
     """Promise 6: the model computes in another thread, and the loop goes on meanwhile."""
-    make, ticks = async_computing, [time.perf_counter()]
+    make, ticks = async_computing_here, [time.perf_counter()]
 
     async def tick() -> None:
         while True:
@@ -173,19 +175,19 @@ async def test_coroutines_leave_the_event_loop_alone(async_computing: Any, slow:
 
 
 async def test_closing_leaves_the_event_loop_alone(
-    async_computing: Any, monkeypatch: pytest.MonkeyPatch
+    async_computing_here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 6: closing waits while a model is being loaded, so it does that elsewhere too."""
     threads: list[int] = []
-    kind = LocalEmbedder if async_computing.kind == "embedder" else LocalReranker
+    kind = LocalEmbedder if async_computing_here.kind == "embedder" else LocalReranker
     close = kind.close
 
     def noted(self: Any) -> None:
         threads.append(threading.get_ident())
         close(self)
 
-    subject = async_computing().subject
-    await ause(async_computing, subject)
+    subject = async_computing_here().subject
+    await ause(async_computing_here, subject)
     with monkeypatch.context() as patched:
         patched.setattr(kind, "close", noted)
         await subject.aclose()
@@ -236,10 +238,10 @@ async def test_many_coroutines_get_the_serial_results(async_computing: Any) -> N
 
 
 async def test_a_cancelled_call_leaves_it_usable(
-    async_computing: Any, monkeypatch: pytest.MonkeyPatch
+    async_computing_here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 6: cancelling raises at once, and the next call is answered as ever."""
-    make = async_computing
+    make = async_computing_here
     kind = Qwen3Embedder if make.kind == "embedder" else RerankerReplica
     subject = make().subject
     expected = await ause(make, subject)

@@ -31,6 +31,10 @@ WRONG: dict[str, Any] = {
     "max_length": 0,
     "batch_size": -3,
     "batch_tokens": 0,
+    "server": "triton",
+    "timeout": -1.0,
+    "max_retries": -1,
+    "max_concurrency": 0,
 }
 WRONG_EMBEDDER: dict[str, Any] = {
     "prefixed_query": "perhaps",
@@ -116,8 +120,16 @@ def test_a_number_that_is_not_finite_is_an_error(
 
     for kind in (Qwen3Embedder, RerankerReplica):
         monkeypatch.setattr(kind, "compute", broken(kind.compute))
-    with pytest.raises(NonFiniteError, match=r"\d+ came out as NaN.*dtype") as caught:
-        use(computing, computing())
+    face, remedy = computing(), "dtype"
+    if not computing.subject.local:
+        from servers import faults
+
+        from .servers_faces import server
+
+        server(computing.subject.name, computing.kind).inject(faults.nan)
+        remedy = "float32 or bfloat16"
+    with pytest.raises(NonFiniteError, match=rf"\d+ came out as NaN.*{remedy}") as caught:
+        use(computing, face)
     assert isinstance(caught.value, ArithmeticError)
 
 

@@ -1,4 +1,4 @@
-"""What is tested at all, and what an adapter says when its framework is missing."""
+"""What is tested at all, and what is said when a framework or the servers' extra is missing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_the_environment_names_frameworks_that_exist() -> None:
 
 @by_name
 def test_a_missing_framework_is_named_with_its_pip_command(framework: Framework) -> None:
-    """Promise 8: importing an adapter without its framework says what to install."""
-    for package in framework.ours:
-        program = f"import sys; sys.modules[{framework.package!r}] = None; import {package}"
+    """Promise 8: what needs a framework that is missing says what to install."""
+    for use in framework.uses:
+        program = f"import sys; sys.modules[{framework.package!r}] = None; {use}"
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=False
         )
-        assert done.returncode == 1, package
+        assert done.returncode == 1, use
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("ImportError: "), done.stderr
         assert f"pip install 'qwen-retrieval[{framework.extra}]'" in last

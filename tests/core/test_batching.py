@@ -15,8 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_retrieval.batches import plan
 from qwen_retrieval.errors import MemoryWarning
-from qwen_retrieval.local.batching import SHORT_TOKENS, plan, run
+from qwen_retrieval.local.batching import SHORT_TOKENS, run
 from qwen_retrieval.local.turnstile import Turnstile
 
 

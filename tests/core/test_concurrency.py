@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from samples import PASSAGES
 
-from qwen_retrieval import EmbedderSettings, RerankerSettings
-from qwen_retrieval.local import threads
+from qwen_retrieval import EmbedderSettings, RerankerSettings, threads
 from qwen_retrieval.local.embedder import LocalEmbedder
 from qwen_retrieval.local.reranker import LocalReranker
 

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from checkpoints import CONTROL_TOKENS, write_tokenizer
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker, prompts
 from qwen_retrieval.errors import TooLongError
-from qwen_retrieval.local.tokens import plain_encoder, token_id
+from qwen_retrieval.tokens import plain_encoder, token_id
 
 TEMPLATE = {"<|im_start|>": 3, "<|im_end|>": 2, "<think>": 1, "</think>": 1}
 """How often the reranker's official prompt holds each control token."""
@@ -45,10 +45,12 @@ class Encoders:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.encode = plain_encoder(tokenizer)
+        self.encode = plain_encoder(tokenizer.backend_tokenizer)
         self.prefix = tokenizer.encode(prompts.RERANKER_PREFIX, add_special_tokens=False)
         self.suffix = tokenizer.encode(prompts.RERANKER_SUFFIX, add_special_tokens=False)
-        self.names = {token_id(tokenizer, token, "test"): token for token in CONTROL_TOKENS}
+        self.names = {
+            token_id(tokenizer.backend_tokenizer, token, "test"): token for token in CONTROL_TOKENS
+        }
         assert len(self.names) == 26
         assert set(self.names) == set(tokenizer.added_tokens_decoder)
 
@@ -128,7 +130,7 @@ class TestFuzzed:
     ) -> None:
         """One end token, in the last place, whatever stands in the text and however it is cut."""
         encoders = tokenizers(origin, "embedding")
-        end = token_id(encoders.tokenizer, prompts.EMBEDDER_EOS, "test")
+        end = token_id(encoders.tokenizer.backend_tokenizer, prompts.EMBEDDER_EOS, "test")
         texts = [query, prompts.query_text(query, instruction)]
         for most in (10_000, limit):
             for ids in prompts.embedder_ids(texts, encoders.encode, end, most).ids:

@@ -13,7 +13,7 @@ from plain_forward import PREFIX, SUFFIX, format_instruction, get_detailed_instr
 from transformers import AutoTokenizer
 
 from qwen_retrieval import prompts
-from qwen_retrieval.local.tokens import plain_encoder, token_id
+from qwen_retrieval.tokens import plain_encoder, token_id
 
 COLLECTIONS = {
     "English": ("xquad-en", "belebele-eng_Latn", "scifact"),
@@ -69,13 +69,13 @@ def reranker(material: Path) -> Any:
 @pytest.fixture(scope="module")
 def plain_embedding(embedding: Any) -> Any:
     """The library's encoder for texts to embed."""
-    return plain_encoder(embedding)
+    return plain_encoder(embedding.backend_tokenizer)
 
 
 @pytest.fixture(scope="module")
 def plain_reranker(reranker: Any) -> Any:
     """The library's encoder for texts to rerank."""
-    return plain_encoder(reranker)
+    return plain_encoder(reranker.backend_tokenizer)
 
 
 def test_there_are_at_least_5000_texts(texts: dict[str, list[str]]) -> None:
@@ -102,7 +102,7 @@ def test_embedding_ids(
     finished = [*documents, *(get_detailed_instruct(TASK, text) for text in documents)]
     ours = [*documents, *(prompts.query_text(text, TASK) for text in documents)]
     official = embedding(finished, truncation=True, max_length=max_length)["input_ids"]
-    end = token_id(embedding, prompts.EMBEDDER_EOS, "test")
+    end = token_id(embedding.backend_tokenizer, prompts.EMBEDDER_EOS, "test")
     assert end == 151643
     found = prompts.embedder_ids(ours, plain_embedding, end, max_length)
     assert found.ids == official

@@ -30,6 +30,13 @@ CHANGED: dict[str, Any] = {
     "batch_size": 5,
     "batch_tokens": 99,
     "progress_bar": True,
+    "server": "vllm",
+    "base_url": "http://gpu.example:8000",
+    "served_model": "ours",
+    "timeout": 3.5,
+    "max_retries": 0,
+    "max_concurrency": 2,
+    "verify_tls": "/etc/ssl/own.pem",
     "query_instruction": "Find the opposite",
     "query_prompt": "query: ",
     "document_prompt": "passage: ",
@@ -43,12 +50,30 @@ CHANGED: dict[str, Any] = {
 }
 """For each field a value other than its default."""
 
+COMPANIONS: dict[str, dict[str, Any]] = {
+    "server": {"base_url": "http://gpu.example:8000"},
+    "base_url": {"server": "vllm"},
+    "served_model": {"server": "dashscope"},
+}
+"""What a field cannot be set without."""
+
+BEFORE: dict[str, dict[str, Any]] = {
+    "base_url": {"server": "vllm", "base_url": "http://other.example"},
+    "served_model": {"server": "dashscope"},
+}
+"""Settings that differ from those in nothing but the field."""
+
 MATTERS = {
     "model", "revision", "max_length", "query_instruction", "query_prompt", "document_prompt",
     "prefixed_query", "dimensions", "normalize", "vector_type", "vector_ranges",
-    "precision",
+    "precision", "server", "served_model",
 }  # fmt: skip
 """What a vector depends on."""
+
+
+def made(kind: type[EmbedderSettings], name: str) -> EmbedderSettings:
+    """Return settings with another value than the default in this field."""
+    return kind(**{name: CHANGED[name]}, **COMPANIONS.get(name, {}))
 
 
 def each_field(kind: type) -> list[str]:
@@ -63,7 +88,7 @@ class TestTravelling:
     def test_every_field_survives_json(self, kind: type[EmbedderSettings]) -> None:
         """`from_dict(json(to_dict()))` gives equal settings, field by field."""
         for name in each_field(kind):
-            settings = kind(**{name: CHANGED[name]})
+            settings = made(kind, name)
             assert getattr(settings, name) != getattr(kind(), name)
             again = kind.from_dict(json.loads(json.dumps(settings.to_dict())))
             assert again == settings
@@ -72,7 +97,7 @@ class TestTravelling:
     def test_every_field_survives_pickling(self, kind: type[EmbedderSettings]) -> None:
         """Settings can be sent to another process."""
         for name in each_field(kind):
-            settings = kind(**{name: CHANGED[name]})
+            settings = made(kind, name)
             assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own
 
     def test_unknown_names_are_refused(self, kind: type[EmbedderSettings]) -> None:
@@ -97,6 +122,8 @@ def test_lists_become_hashable() -> None:
     assert settings.device == ("cpu", "cpu")
     assert settings.vector_ranges == ((0.0,), (1.0,))
 
+
+SERVED: dict[str, Any] = {"server": "vllm", "base_url": "http://gpu.example:8000"}
 
 BAD: list[tuple[type, dict[str, Any], str]] = [
     (EmbedderSettings, {"model": ""}, r"model is ''; give a hub id"),
@@ -135,6 +162,26 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     ),
     (EmbedderSettings, {"query_instruction": 5}, r"query_instruction is 5; give a str or None"),
     (EmbedderSettings, {"document_prompt": b"x"}, r"document_prompt is b'x'; give a str or None"),
+    (EmbedderSettings, {"server": "triton"}, r"server is 'triton'; choose one of .*'vllm'"),
+    (EmbedderSettings, {"server": "vllm"}, r"server is 'vllm' and base_url is None; give the"),
+    (RerankerSettings, {"base_url": "http://a"}, r"base_url is 'http://a', but server is None"),
+    (RerankerSettings, {"served_model": "a"}, r"served_model is 'a', but server is None.*choose"),
+    (EmbedderSettings, SERVED | {"base_url": "gpu:8000"}, r"base_url is 'gpu:8000'; give an addr"),
+    (EmbedderSettings, SERVED | {"base_url": "http://a?key=1"}, r"without a query"),
+    (EmbedderSettings, SERVED | {"base_url": "http://"}, r"base_url is 'http://'; give an address"),
+    (EmbedderSettings, SERVED | {"device": "cuda"}, r"device is 'cuda', but the server 'vllm' has"),
+    (EmbedderSettings, SERVED | {"safetensors_only": False}, r"safetensors_only is False, but the"),
+    (
+        EmbedderSettings,
+        SERVED | {"precision": "int8"},
+        r"precision is 'int8'.* leave precision out",
+    ),
+    (EmbedderSettings, SERVED | {"normalize": False}, r"normalize is False, .*; leave it out"),
+    (EmbedderSettings, {"timeout": 0}, r"timeout is 0; give a number of seconds above 0"),
+    (EmbedderSettings, {"timeout": float("inf")}, r"timeout is inf; give a number"),
+    (EmbedderSettings, {"max_retries": -1}, r"max_retries is -1; give a whole number from 0 up"),
+    (EmbedderSettings, {"max_concurrency": 0}, r"max_concurrency is 0; .* from 1 up"),
+    (EmbedderSettings, {"verify_tls": None}, r"verify_tls is None; give True, False, or the path"),
     (RerankerSettings, {"instruction": 5}, r"instruction is 5; give a str or None"),
     (RerankerSettings, {"score_type": "cosine"}, r"score_type is 'cosine'; choose one of"),
     (RerankerSettings, {"max_length": 40_961}, r"max_length is 40961, .* 40960 tokens; give at"),
@@ -146,6 +193,18 @@ def test_bad_settings_are_refused_at_once(kind: type, values: dict[str, Any], me
     """Value, limit and remedy are named before anything is loaded."""
     with pytest.raises(SettingsError, match=message):
         kind(**values)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    """Settings are saved with chains and indexes, so no secret may be among them."""
+    with pytest.raises(SettingsError, match="token=") as caught:
+        EmbedderSettings(server="vllm", base_url="https://me:hunter2@gpu.example/v1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_dashscope_needs_no_address() -> None:
+    """It has one of its own."""
+    assert EmbedderSettings(server="dashscope").base_url is None
 
 
 def test_a_released_model_of_the_other_kind_is_refused() -> None:
@@ -168,8 +227,8 @@ class TestFingerprint:
     @pytest.mark.parametrize("name", each_field(EmbedderSettings))
     def test_differs_exactly_where_vectors_do(self, name: str) -> None:
         """Each field changes the fingerprint if vectors depend on it, and only then."""
-        base = EmbedderSettings()
-        changed = EmbedderSettings(**{name: CHANGED[name]})
+        base = EmbedderSettings(**BEFORE.get(name, {}))
+        changed = made(EmbedderSettings, name)
         assert (changed.fingerprint() != base.fingerprint()) == (name in MATTERS)
 
     def test_the_default_instruction_may_be_spelt_out(self) -> None:
@@ -185,7 +244,7 @@ class TestFingerprint:
 
     def test_is_stable_across_versions(self) -> None:
         """Caches outlive a release: this value may only change with the number in its name."""
-        assert EmbedderSettings().fingerprint() == "qwen-retrieval-2-270be4c48ccad1afbc46be5b"
+        assert EmbedderSettings().fingerprint() == "qwen-retrieval-3-3ced5ea763f84a69f056f52d"
 
     @pytest.mark.parametrize(
         "name", sorted(MATTERS - {"query_instruction", "query_prompt", "prefixed_query"})
@@ -193,16 +252,18 @@ class TestFingerprint:
     def test_an_index_of_another_embedder_is_refused(self, name: str) -> None:
         """The setting that differs is named, with both values."""
         stored = json.loads(json.dumps(EmbedderSettings().identity()))
-        changed = EmbedderSettings(**{name: CHANGED[name]})
+        changed = made(EmbedderSettings, name)
         with pytest.raises(IndexMismatchError, match=rf"{name}: .* there, .* here.*index the doc"):
             require_same_embedder(stored, changed)
 
     @pytest.mark.parametrize("name", sorted(set(each_field(EmbedderSettings)) - MATTERS))
     def test_an_index_of_the_same_embedder_is_accepted(self, name: str) -> None:
         """What vectors do not depend on may change; so may the instruction of queries."""
-        stored = json.loads(json.dumps(EmbedderSettings().identity()))
-        require_same_embedder(stored, EmbedderSettings(**{name: CHANGED[name]}))
-        require_same_embedder(stored, EmbedderSettings(query_instruction="another"))
+        before = BEFORE.get(name, {})
+        stored = json.loads(json.dumps(EmbedderSettings(**before).identity()))
+        require_same_embedder(stored, made(EmbedderSettings, name))
+        other = EmbedderSettings(query_instruction="another", **before)
+        require_same_embedder(stored, other)
 
     def test_a_record_without_a_setting_is_refused(self) -> None:
         """A record that lacks a setting says nothing of it."""

@@ -21,11 +21,10 @@ import torch
 from loaded import computed_dtypes
 from samples import PASSAGES
 
-from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker, threads
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local import embedder as embedder_module
 from qwen_retrieval.local import reranker as reranker_module
-from qwen_retrieval.local import threads
 from qwen_retrieval.local.embedder import LocalEmbedder
 from qwen_retrieval.local.reranker import LocalReranker
 from qwen_retrieval.local.weights import Shelf

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from qwen_retrieval.cli.doctor import doctor
+
 app = typer.Typer(
     name="qwen-retrieval",
     help="Qwen3 embedding and reranking: right by default, and shown to be.",
@@ -17,3 +19,6 @@ app = typer.Typer(
 @app.callback()
 def qwen_retrieval() -> None:
     """Qwen3 embedding and reranking: right by default, and shown to be."""
+
+
+app.command()(doctor)

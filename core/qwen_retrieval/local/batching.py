@@ -1,4 +1,4 @@
-"""Which sequences are computed together, on which replica, and what happens when memory ends."""
+"""Which replica computes a batch, and what happens when memory ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from qwen_retrieval.errors import MemoryWarning
+from qwen_retrieval.progress import progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,30 +36,6 @@ class Replica(Protocol):
         """Return one row (or number) for each prepared sequence."""
 
 
-def plan(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[list[int]]:
-    """Return the places of the sequences, batch by batch, longest first.
-
-    Neighbours in length share a batch, so little is spent on padding; the longest come first, so
-    memory that does not suffice shows at the start.
-
-    Args:
-        lengths: tokens of each sequence.
-        batch_size: sequences of a batch, at most.
-        batch_tokens: tokens of a batch, padding included, at most; a single longer sequence still
-            is a batch.
-    """
-    batches: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda p: -lengths[p]):
-        if batches:
-            last = batches[-1]
-            width = lengths[last[0]]
-            if len(last) < batch_size and (len(last) + 1) * width <= batch_tokens:
-                last.append(place)
-                continue
-        batches.append([place])
-    return batches
-
-
 def run(  # noqa: PLR0913 - the whole of a call's work
     batches: Sequence[list[int]],
     items: Sequence[Any],
@@ -75,7 +51,7 @@ def run(  # noqa: PLR0913 - the whole of a call's work
     the whole call. Several replicas draw from one queue of batches.
 
     Args:
-        batches: places, from `plan`.
+        batches: places, from `qwen_retrieval.batches.plan`.
         items: prepared sequences.
         lengths: tokens of each sequence.
         replicas: at least one.
@@ -84,7 +60,7 @@ def run(  # noqa: PLR0913 - the whole of a call's work
     """
     queue = deque(batches)
     call = _Call(items, lengths, stop)
-    with _progress(len(items), shown=progress_bar) as bar:
+    with progress(len(items), shown=progress_bar) as bar:
 
         def work(replica: Replica) -> None:
             while not call.stopped:
@@ -176,11 +152,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     # On a CPU, torch raises a plain RuntimeError from its allocator.
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
-
-
-def _progress(total: int, *, shown: bool) -> Any:  # noqa: ANN401 - tqdm is untyped
-    if not shown:
-        return nullcontext()
-    from tqdm.auto import tqdm  # noqa: PLC0415 - only where a bar is shown
-
-    return tqdm(total=total, unit="seq", desc="Qwen3")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qwen_retrieval.catalog import RELEASED
-from qwen_retrieval.errors import ModelFilesError, ModelNotFoundError, WrongModelError
+from qwen_retrieval.errors import ModelFilesError, WrongModelError
+from qwen_retrieval.files import Files, load_json, locate
 
 if TYPE_CHECKING:
     from qwen_retrieval.settings import ModelSettings
@@ -59,8 +60,8 @@ def read_checkpoint(settings: ModelSettings, token: str | None) -> Checkpoint:
         ModelNotFoundError: no such folder or repository, or out of reach.
         ModelFilesError: a file is missing, truncated or corrupt.
     """
-    path = _locate(settings, token)
-    files = _Files(path, settings.revision, settings.local_files_only, token)
+    path = locate(settings, token)
+    files = Files(path, settings.revision, settings.local_files_only, token)
     adapter = files.json("adapter_config.json")
     modules = tuple(str(m["type"]).rsplit(".", 1)[-1] for m in files.json("modules.json") or [])
     config = files.json("config.json")
@@ -71,7 +72,7 @@ def read_checkpoint(settings: ModelSettings, token: str | None) -> Checkpoint:
                 f"{path} is a LoRA folder that names no base model; add base_model_name_or_path to"
                 " its adapter_config.json."
             )
-        below = _Files(base, None, settings.local_files_only, token)
+        below = Files(base, None, settings.local_files_only, token)
         config = below.json("config.json") or {}
         if modules:
             return Checkpoint(settings.model, path, config, modules, base=base)
@@ -143,7 +144,7 @@ def check_folder(folder: Path, *, safetensors_only: bool) -> None:
     weights = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        shards = set(_load_json(index).get("weight_map", {}).values())
+        shards = set(load_json(index).get("weight_map", {}).values())
         missing = sorted(shards - {path.name for path in weights})
         if missing:
             raise ModelFilesError(f"{folder} lacks {missing} that its index names; download again.")
@@ -196,121 +197,9 @@ def _header(path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-class _Files:
-    """The small files of a folder or a hub repository."""
-
-    def __init__(
-        self,
-        path: str,
-        revision: str | None,
-        local_files_only: bool,  # noqa: FBT001 - the hub's own order of arguments
-        token: str | None,
-    ) -> None:
-        self._path = path
-        self._options: dict[str, Any] = {
-            "revision": revision,
-            "local_files_only": local_files_only,
-            "token": token,
-        }
-
-    def json(self, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
-        """Return the file's content, or None where the checkpoint has no such file."""
-        folder = Path(self._path)
-        if folder.is_dir():
-            found = folder / name
-            return _load_json(found) if found.exists() else None
-        downloaded = self._download(name)
-        return None if downloaded is None else _load_json(Path(downloaded))
-
-    def _download(self, name: str) -> str | None:
-        from huggingface_hub import errors as hub  # noqa: PLC0415
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only for hub models
-
-        try:
-            return str(hf_hub_download(self._path, name, **self._options))
-        except hub.LocalEntryNotFoundError as error:
-            if name != "config.json" and self._cached("config.json"):
-                return None  # offline: an optional file that was never downloaded
-            raise ModelNotFoundError(
-                f"{self._path} is not in the local cache and the hub cannot be reached; check the"
-                " name and the network, or give a local folder."
-            ) from error
-        except hub.RemoteEntryNotFoundError:
-            return None
-        except hub.GatedRepoError as error:
-            raise ModelNotFoundError(
-                f"{self._path} is gated; accept its terms on the hub and pass token=."
-            ) from error
-        except (hub.RepositoryNotFoundError, hub.HFValidationError) as error:
-            raise ModelNotFoundError(
-                f"there is no folder and no hub repository {self._path!r} (or it is private: pass"
-                " token=); check the spelling."
-            ) from error
-        except hub.RevisionNotFoundError as error:
-            raise ModelNotFoundError(
-                f"{self._path} has no revision {self._options['revision']!r}; see its branches,"
-                " tags and commits on the hub."
-            ) from error
-        except OSError as error:
-            raise ModelNotFoundError(
-                f"{self._path} cannot be fetched from the hub ({type(error).__name__}:"
-                f" {error!s:.200}); check the network, or give a local folder."
-            ) from error
-
-    def _cached(self, name: str) -> bool:
-        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
-
-        revision = self._options["revision"]
-        found = try_to_load_from_cache(
-            self._path, name, revision=None if revision is None else str(revision)
-        )
-        return isinstance(found, str)
-
-
-def _locate(settings: ModelSettings, token: str | None) -> str:
-    """Return a folder or hub id for the model; ModelScope models are downloaded to a folder."""
-    model = settings.model
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder)
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise ModelNotFoundError(f"there is no folder {model}; check the path.")
-    if settings.source == "huggingface":
-        return model
-    try:
-        from modelscope import snapshot_download  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ImportError(
-            "models from ModelScope need it installed: pip install 'qwen-retrieval[modelscope]'"
-        ) from error
-    # Older releases know no `token`, so it is passed only if there is one.
-    access = {} if token is None else {"token": token}
-    try:
-        return str(
-            snapshot_download(
-                model,
-                revision=settings.revision,
-                local_files_only=settings.local_files_only,
-                **access,
-            )
-        )
-    except Exception as error:  # modelscope raises plain exceptions of many kinds
-        raise ModelNotFoundError(
-            f"{model} cannot be had from ModelScope ({type(error).__name__}: {error!s:.200});"
-            " check the name and the network."
-        ) from error
-
-
 def _labels(config: dict[str, Any]) -> int:
     labels = config.get("num_labels")
     return int(labels) if labels is not None else len(config.get("id2label") or {0: 0, 1: 1})
-
-
-def _load_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelFilesError(f"{path} is no valid JSON ({error}); download it again.") from error
 
 
 def weight_files(path: str, revision: str | None) -> Iterator[Path]:

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_retrieval import prompts
-from qwen_retrieval.catalog import MIN_DIMENSIONS, RELEASED
+from qwen_retrieval import stages
+from qwen_retrieval.catalog import RELEASED
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.checkpoint import read_checkpoint, require_embedder
 from qwen_retrieval.local.encoders import EmbedderReplica, embedder_replica
 from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_sentence_transformer
-from qwen_retrieval.local.threads import in_thread
 from qwen_retrieval.local.weights import Shelf
-from qwen_retrieval.settings import EmbedderSettings, check_dimensions
-from qwen_retrieval.texts import check_text, check_texts, unique
-from qwen_retrieval.vectors import check_finite, cut_and_normalize
+from qwen_retrieval.settings import EmbedderSettings
+from qwen_retrieval.texts import check_texts
+from qwen_retrieval.threads import in_thread
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -96,54 +95,32 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     def _queries(
         self, texts: Sequence[str], instruction: str | None, stop: Event | None = None
     ) -> Vectors:
-        queries = check_texts(texts, "query")
-        settings = self.settings
-        if settings.prefixed_query == "refuse":
-            prompts.check_not_prefixed(queries)
-        if instruction is not None:
-            check_text(instruction, "instruction")
+        queries = stages.check_queries(self.settings, texts, instruction)
         replicas = self.replicas()
-        chosen = settings.query_instruction if instruction is None else instruction
-        # An instruction for this call also replaces a prompt from the settings.
-        prompt = settings.query_prompt if instruction is None else None
-        prefix = replicas[0].query_prefix(chosen, prompt)
-        finished = [query if prompts.is_prefixed(query) else prefix + query for query in queries]
-        return self._embed(finished, replicas, prefix, stop)
+        finished = stages.finished_queries(self.settings, replicas[0], queries, instruction)
+        return self._embed(*finished, replicas, stop)
 
     def _documents(self, texts: Sequence[str], stop: Event | None = None) -> Vectors:
         documents = check_texts(texts, "document")
         replicas = self.replicas()
-        prefix = replicas[0].document_prefix(self.settings.document_prompt)
-        return self._embed([prefix + text for text in documents], replicas, prefix, stop)
+        finished = stages.finished_documents(self.settings, replicas[0], documents)
+        return self._embed(*finished, replicas, stop)
 
     def _embed(
-        self, texts: list[str], replicas: list[EmbedderReplica], prefix: str, stop: Event | None
+        self, texts: list[str], prefix: str, replicas: list[EmbedderReplica], stop: Event | None
     ) -> Vectors:
         """Return vectors of finished texts, each distinct one computed once."""
-        first = replicas[0]
-        width = self._width(first)
+        width = self._width(replicas[0])
         if not texts:
             return np.empty((0, width), np.float32)
-        distinct, inverse = unique(texts)
-        limit = self._limit(first)
-        items, lengths, cut = first.prepare(distinct, prefix, limit)
-        cut_here = set(cut)
-        self._report_cut([n for n, p in enumerate(inverse) if p in cut_here], len(texts), limit)
-        rows = self._run(replicas, items, lengths, stop)
+        work = stages.prepare_texts(self.settings, replicas[0], texts, prefix)
+        rows = self._run(replicas, work, stop)
         if stop is not None and stop.is_set():
             return np.empty((0, width), np.float32)  # nobody waits for it
-        full = np.stack(rows)
-        vectors = cut_and_normalize(full, width, normalize=self.settings.normalize)[inverse]
-        check_finite(vectors, "the vector of text")
-        return vectors
+        return stages.finished_vectors(self.settings, rows, work.inverse, width)
 
     def _width(self, replica: EmbedderReplica) -> int:
-        asked, full = self.settings.dimensions, replica.width
-        if asked is None:
-            return full
-        least = min(MIN_DIMENSIONS, full) if replica.is_qwen3 else 1
-        check_dimensions(asked, least, full, self.settings.model)
-        return asked
+        return stages.chosen_width(self.settings, replica.width, is_qwen3=replica.is_qwen3)
 
 
 def _checked(loaded: object) -> SentenceTransformer:

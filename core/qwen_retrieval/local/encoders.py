@@ -8,40 +8,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from qwen_retrieval import prompts
-from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local.padding import padded
 from qwen_retrieval.local.shared import SharedForward
-from qwen_retrieval.local.tokens import plain_encoder, token_id
 from qwen_retrieval.local.turnstile import Turnstile
+from qwen_retrieval.stages import TextPreparer
+from qwen_retrieval.tokens import plain_encoder, token_id
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from qwen_retrieval.local.batching import Result
-
-Prepared = tuple[Sequence[Any], list[int], list[int]]
-"""Sequences ready to compute, what each takes of a batch in tokens, and the places of the cut."""
+    from qwen_retrieval.stages import Prepared
 
 
-class EmbedderReplica(Protocol):
+class EmbedderReplica(TextPreparer, Protocol):
     """One copy of an embedding model on one device."""
 
-    name: str
-    context: int | None
     on_cpu: bool
     width: int
     is_qwen3: bool
     turnstile: Turnstile
-
-    def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
-        """Return what stands before a query."""
-
-    def document_prefix(self, prompt: str | None) -> str:
-        """Return what stands before a document."""
-
-    def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
-        """Return finished texts, which begin with the prefix, ready to compute."""
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors, not yet normalised."""
@@ -81,10 +68,7 @@ class _SentenceTransformerReplica:
 
     def document_prefix(self, prompt: str | None) -> str:
         """Return the document prompt: the one asked for, else the model's own."""
-        if prompt is not None:
-            return prompt
-        saved = self._model.prompts
-        return saved.get("document") or saved.get("passage") or saved.get("corpus") or ""
+        return prompts.document_prefix(prompt, self._model.prompts)
 
     def _vectors(self, features: dict[str, Any]) -> Result:
         import torch  # noqa: PLC0415 - loaded with the first model
@@ -112,8 +96,8 @@ class Qwen3Embedder(_SentenceTransformerReplica):
     def __init__(self, model: SentenceTransformer, name: str, *, changing: bool = False) -> None:
         super().__init__(model, name)
         tokenizer = model.tokenizer
-        self._encode = plain_encoder(tokenizer)
-        self._eos = token_id(tokenizer, prompts.EMBEDDER_EOS, name)
+        self._encode = plain_encoder(tokenizer.backend_tokenizer)
+        self._eos = token_id(tokenizer.backend_tokenizer, prompts.EMBEDDER_EOS, name)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
         self._shared = SharedForward.of(
             model.transformers_model, name, changing=changing, unusual=_unusual(self._modules)
@@ -121,22 +105,13 @@ class Qwen3Embedder(_SentenceTransformerReplica):
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
         r"""Return ``Instruct: {task}\nQuery:``; the model's saved query prompt by default."""
-        if prompt is not None:
-            return prompt
-        if instruction is not None:
-            return prompts.query_text("", instruction)
-        saved = self._model.prompts.get("query")
-        return saved or prompts.query_text("", DEFAULT_INSTRUCTION)
+        return prompts.query_prefix(instruction, prompt, self._model.prompts)
 
     def prepare(self, texts: Sequence[str], prefix: str, limit: int) -> Prepared:
         """Return the ids of each text, EOS at the end."""
         tokenized = prompts.embedder_ids(texts, self._encode, self._eos, limit)
         prompt = self._encode([prefix])[0] if prefix else []
-        if len(prompt) + 1 >= limit:
-            raise SettingsError(
-                f"max_length is {limit}, but the prompt and EOS alone take {len(prompt) + 1}"
-                " tokens; raise it or shorten the instruction."
-            )
+        prompts.check_prefix_fits(len(prompt), limit)
         if self._shared is None:
             return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
         items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from qwen_retrieval.errors import ClosedError, SettingsError, TooLongError, TruncationWarning
-from qwen_retrieval.local.batching import Replica, plan, run
-from qwen_retrieval.local.threads import in_thread
+from qwen_retrieval.batches import plan
+from qwen_retrieval.errors import ClosedError, SettingsError
+from qwen_retrieval.local.batching import Replica, run
 from qwen_retrieval.local.weights import Shelf
+from qwen_retrieval.threads import in_thread
 
 if TYPE_CHECKING:
     from threading import Event
 
     from qwen_retrieval.local.batching import Result
     from qwen_retrieval.settings import ModelSettings
+    from qwen_retrieval.stages import Work
 
 
 class LocalReplica(Replica, Protocol):
@@ -108,27 +109,16 @@ class Handle(Generic[S, R]):
         if getattr(self, "_held", None) is not None:
             self.close()
 
-    def _limit(self, replica: R, default: int | None = None) -> int:
-        """Return the tokens a sequence may have."""
-        asked, context = self.settings.max_length, replica.context
-        if asked is not None and context is not None and asked > context:
-            raise SettingsError(
-                f"max_length is {asked}, but {replica.name} has a context of {context} tokens; give"
-                " at most that."
-            )
-        limits = [n for n in (asked if asked is not None else default, context) if n is not None]
-        return min(limits, default=1 << 30)  # a model without a limit of its own
-
     def _run(
         self,
         replicas: list[R],
-        items: Sequence[Any],
-        lengths: Sequence[int],
+        work: Work,
         stop: Event | None,
         waves: Sequence[Sequence[int]] | None = None,
     ) -> list[Result]:
         """Return every item's result; a wave's batches are begun before those of the next."""
         settings, tokens = self.settings, self.settings.batch_tokens
+        items, lengths = work.items, work.lengths
         if tokens is None:
             tokens = CPU_BATCH_TOKENS if any(r.on_cpu for r in replicas) else BATCH_TOKENS
         batches = [
@@ -137,17 +127,3 @@ class Handle(Generic[S, R]):
             for batch in plan([lengths[place] for place in wave], settings.batch_size, tokens)
         ]
         return run(batches, items, lengths, replicas, progress_bar=settings.progress_bar, stop=stop)
-
-    def _report_cut(self, cut: Sequence[int], total: int, limit: int) -> None:
-        """Warn once of texts that are too long, or refuse them if the settings say so."""
-        if not cut:
-            return
-        what = f"{len(cut)} of {total} texts (first: {cut[0]}) are longer than {limit} tokens"
-        if self.settings.too_long == "refuse":
-            raise TooLongError(f"{what}; split them, raise max_length, or set too_long='truncate'.")
-        warnings.warn(
-            f"{what} and have been cut to that; split them or raise max_length. Only documents and"
-            " embedded texts are cut, never the prompt or its end.",
-            TruncationWarning,
-            stacklevel=4,
-        )

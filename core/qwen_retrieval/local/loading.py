@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsError
 from qwen_retrieval.local.checkpoint import Checkpoint, tensor_dtypes, tensor_names, weight_files
 from qwen_retrieval.local.precision import fastest_dtype
-from qwen_retrieval.local.tokens import plain_encoder
 from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
+from qwen_retrieval.tokens import plain_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -195,7 +195,7 @@ def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) 
         raise SettingsError(
             f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
         )
-    sample = plain_encoder(model.tokenizer)([SAMPLE])[0]
+    sample = plain_encoder(model.tokenizer.backend_tokenizer)([SAMPLE])[0]
     to_int8(decoder_of(inner), sample)
 
 

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_retrieval.catalog import RERANKER_MAX_LENGTH
+from qwen_retrieval import stages
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.checkpoint import read_checkpoint, require_reranker
 from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_cross_encoder
 from qwen_retrieval.local.scorers import RerankerReplica
-from qwen_retrieval.local.threads import in_thread
 from qwen_retrieval.local.weights import Shelf
 from qwen_retrieval.ranking import rank
-from qwen_retrieval.settings import RerankerSettings, check_threshold, check_top_n
-from qwen_retrieval.texts import check_pairs, check_text, check_texts, unique
-from qwen_retrieval.vectors import check_finite
+from qwen_retrieval.settings import RerankerSettings
+from qwen_retrieval.texts import check_pairs
+from qwen_retrieval.threads import in_thread
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -101,12 +100,7 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
         score_threshold: float | None,
         stop: Event | None = None,
     ) -> list[Ranked]:
-        check_top_n(top_n)
-        check_threshold(score_threshold)
-        check_text(query, "query")
-        pairs = [(query, document) for document in check_texts(documents, "document")]
-        if top_n == 0:
-            pairs = []
+        pairs = stages.check_candidates(query, documents, top_n, score_threshold)
         return rank(self._score(pairs, instruction, stop), top_n, score_threshold)
 
     def _score_pairs(
@@ -120,23 +114,11 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
         replicas = self.replicas()
         if not pairs:
             return np.empty(0, np.float32)
-        if instruction is not None:
-            check_text(instruction, "instruction")
-        chosen = self.settings.instruction if instruction is None else instruction
-        distinct, inverse = unique(pairs)
-        limit = self._limit(replicas[0], RERANKER_MAX_LENGTH)
-        items, lengths, cut = replicas[0].prepare(distinct, chosen, limit)
-        cut_here = set(cut)
-        self._report_cut([n for n, p in enumerate(inverse) if p in cut_here], len(pairs), limit)
-        rows = self._run(replicas, items, lengths, stop, waves=replicas[0].waves(items))
+        work = stages.prepare_pairs(self.settings, replicas[0], pairs, instruction)
+        rows = self._run(replicas, work, stop, waves=replicas[0].waves(work.items))
         if stop is not None and stop.is_set():
             return np.empty(0, np.float32)  # nobody waits for it
-        logits = np.asarray(rows, np.float32)[inverse]
-        check_finite(logits, "the score of pair")
-        if self.settings.score_type == "logit":
-            return logits
-        # 1 / (1 + exp(−x)) without overflow for very negative logits.
-        return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
+        return stages.finished_scores(self.settings, rows, work.inverse)
 
 
 def _checked(loaded: object) -> CrossEncoder:

@@ -9,8 +9,8 @@ from qwen_retrieval import prompts
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.padding import padded
 from qwen_retrieval.local.shared import SharedForward
-from qwen_retrieval.local.tokens import plain_encoder, token_id
 from qwen_retrieval.local.turnstile import Turnstile
+from qwen_retrieval.tokens import plain_encoder, token_id
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qwen_retrieval.contract import Pair
     from qwen_retrieval.local.batching import Result
-    from qwen_retrieval.local.encoders import Prepared
+    from qwen_retrieval.stages import Prepared
 
 
 class RerankerReplica:
@@ -48,11 +48,11 @@ class RerankerReplica:
         self._causal = type(inner).__name__.endswith("ForCausalLM")
         if self._causal:
             for answer in ("yes", "no"):
-                token_id(tokenizer, answer, name)
-        self._encode = plain_encoder(tokenizer)
+                token_id(tokenizer.backend_tokenizer, answer, name)
+        self._encode = plain_encoder(tokenizer.backend_tokenizer)
         self._prefix = tokenizer.encode(prompts.RERANKER_PREFIX, add_special_tokens=False)
         self._suffix = tokenizer.encode(prompts.RERANKER_SUFFIX, add_special_tokens=False)
-        eos = token_id(tokenizer, prompts.EMBEDDER_EOS, name)
+        eos = token_id(tokenizer.backend_tokenizer, prompts.EMBEDDER_EOS, name)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
         if not self._causal and inner.config.pad_token_id is None:
             # Without it transformers cannot find the last token of a padded batch.

@@ -21,6 +21,7 @@ from qwen_retrieval.settings import (
     ModelSettings,
     Precision,
     ScoreType,
+    Server,
     Source,
     TooLong,
 )
@@ -56,6 +57,13 @@ class QwenModel(Serializable):
     batch_size: int = 32
     batch_tokens: int | None = None
     progress_bar: bool = False
+    server: Server | None = None
+    base_url: str | None = None
+    served_model: str | None = None
+    timeout: float = 120.0
+    max_retries: int = 4
+    max_concurrency: int = 8
+    verify_tls: bool | str = True
     token: SecretStr | None = None
     _loaded: Any = PrivateAttr(default=None)
     _handle: Any = PrivateAttr(default=None)
@@ -85,8 +93,11 @@ class QwenModel(Serializable):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Name that stands for ``token`` in what `langchain_core.load` writes."""
-        return {"token": "HF_TOKEN"}
+        """Name that stands for ``token`` in what `langchain_core.load` writes.
+
+        A server's key has another, so that the hub's token is never sent to it.
+        """
+        return {"token": "HF_TOKEN" if self.server is None else "QWEN_RETRIEVAL_API_KEY"}
 
     def to_json(self) -> Any:  # noqa: ANN401 - one of two typed dicts of langchain-core
         """Return what `langchain_core.load` writes; an already loaded model cannot be written."""

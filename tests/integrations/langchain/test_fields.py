@@ -62,7 +62,12 @@ OTHER = {
     "batch_size": 3,
     "batch_tokens": 99,
     "progress_bar": True,
+    "timeout": 1.5,
+    "max_retries": 0,
+    "max_concurrency": 2,
+    "verify_tls": False,
 }
+SERVED = {"server": "vllm", "base_url": "http://gpu.example:8000", "served_model": "ours"}
 OTHER_EMBEDDER = {
     **OTHER,
     "model": "Qwen/Qwen3-Embedding-4B",
@@ -93,8 +98,10 @@ OTHER_RERANKER = {
 def test_every_field_reaches_the_settings(cls: type[Any], values: dict[str, Any]) -> None:
     """What a user writes is what the model is opened with."""
     untested = {field.name for field in fields(SETTINGS[cls])} - values.keys()
-    assert untested <= {"query_prompt"}  # excludes query_instruction, tested below
+    # Those of a server exclude others, and are tested below; so does query_instruction.
+    assert untested <= {"query_prompt", *SERVED}
     assert cls(**values).settings == SETTINGS[cls](**values)
+    assert cls(**SERVED).settings == SETTINGS[cls](**SERVED)
 
 
 def test_a_query_prompt_reaches_the_settings() -> None:

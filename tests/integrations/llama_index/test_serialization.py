@@ -36,7 +36,20 @@ SHARED: dict[str, Any] = {
     "batch_size": 5,
     "batch_tokens": 99,
     "progress_bar": True,
+    "server": "dashscope",
+    "base_url": "http://gpu.example:8000",
+    "served_model": "ours",
+    "timeout": 1.5,
+    "max_retries": 0,
+    "max_concurrency": 2,
+    "verify_tls": False,
 }
+NEEDS: dict[str, dict[str, Any]] = {
+    "base_url": {"server": "dashscope"},
+    "served_model": {"server": "dashscope"},
+}
+"""What a field cannot be set without."""
+
 OTHER: dict[type[Any], dict[str, Any]] = {
     QwenEmbedding: SHARED
     | {
@@ -92,7 +105,7 @@ def test_a_field_survives_dictionary_json_and_pickle(
     kind: type[Any], name: str, value: Any
 ) -> None:
     """What comes back has the same fields and opens with the same settings."""
-    component = kind(**{name: value})
+    component = kind(**{name: value}, **NEEDS.get(name, {}))
     written = component.to_dict()
     assert written[name] == value
     for again in (
@@ -115,9 +128,10 @@ def test_a_differing_setting_gives_a_differing_transformation_hash(
 ) -> None:
     """LlamaIndex's ingestion cache must not mix them up; the same settings share it."""
     nodes = [TextNode(text="cats")]
-    changed = get_transformation_hash(nodes, kind(**{name: value}))
-    assert changed != get_transformation_hash(nodes, kind())
-    assert changed == get_transformation_hash(nodes, kind(**{name: value}))
+    needs = NEEDS.get(name, {})
+    changed = get_transformation_hash(nodes, kind(**{name: value}, **needs))
+    assert changed != get_transformation_hash(nodes, kind(**needs))
+    assert changed == get_transformation_hash(nodes, kind(**{name: value}, **needs))
 
 
 @KINDS

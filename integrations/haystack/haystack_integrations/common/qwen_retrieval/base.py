@@ -15,7 +15,7 @@ from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
 
 from qwen_retrieval import Embedder, EmbedderSettings, Reranker, RerankerSettings
-from qwen_retrieval.settings import Backend, DType, Precision, Source, TooLong
+from qwen_retrieval.settings import Backend, DType, Precision, Server, Source, TooLong
 
 SettingsT = TypeVar("SettingsT", EmbedderSettings, RerankerSettings)
 ModelT = TypeVar("ModelT", Embedder, Reranker)
@@ -30,7 +30,8 @@ class ModelComponent(Generic[SettingsT, ModelT]):
 
     Parameters have the names and defaults of `qwen_retrieval.settings.ModelSettings`. Besides a
     string or several, `device` takes Haystack's ComponentDevice; a device map stands for the
-    devices in it, which share the batches. `token` is for private repositories.
+    devices in it, which share the batches. `token` is for private repositories, or the key of the
+    server; the default one is never sent to a server.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -52,6 +53,13 @@ class ModelComponent(Generic[SettingsT, ModelT]):
     batch_size: int = 32
     batch_tokens: int | None = None
     progress_bar: bool = False
+    server: Server | None = None
+    base_url: str | None = None
+    served_model: str | None = None
+    timeout: float = 120.0
+    max_retries: int = 4
+    max_concurrency: int = 8
+    verify_tls: bool | str = True
     token: Secret | str | None = TOKEN
 
     def __post_init__(self) -> None:
@@ -131,9 +139,16 @@ class ModelComponent(Generic[SettingsT, ModelT]):
     def _open(self, settings: SettingsT) -> ModelT:
         with self._lock:
             if settings not in self._models:
-                token = self.token.resolve_value() if isinstance(self.token, Secret) else None
-                self._models[settings] = self.open_model(settings, token=token, loaded=self._loaded)
+                self._models[settings] = self.open_model(
+                    settings, token=self._secret(), loaded=self._loaded
+                )
             return self._models[settings]
+
+    def _secret(self) -> str | None:
+        # The hub's token, which is the default, is no business of a server's.
+        if self.server is not None and self.token == TOKEN:
+            return None
+        return self.token.resolve_value() if isinstance(self.token, Secret) else None
 
     def _give_up(self) -> list[ModelT]:
         with self._lock:

@@ -13,7 +13,15 @@ from llama_index.core.schema import BaseComponent
 from pydantic import SkipValidation
 
 from qwen_retrieval.errors import SettingsError
-from qwen_retrieval.settings import Backend, DType, ModelSettings, Precision, Source, TooLong
+from qwen_retrieval.settings import (
+    Backend,
+    DType,
+    ModelSettings,
+    Precision,
+    Server,
+    Source,
+    TooLong,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -77,6 +85,13 @@ class QwenComponent(BaseComponent):
     batch_size: SkipValidation[int] = 32
     batch_tokens: SkipValidation[int | None] = None
     progress_bar: SkipValidation[bool] = False
+    server: SkipValidation[Server | None] = None
+    base_url: SkipValidation[str | None] = None
+    served_model: SkipValidation[str | None] = None
+    timeout: SkipValidation[float] = 120.0
+    max_retries: SkipValidation[int] = 4
+    max_concurrency: SkipValidation[int] = 8
+    verify_tls: SkipValidation[bool | str] = True
     token: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     _opened: Opened = PrivateAttr(default_factory=Opened)

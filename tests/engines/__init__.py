@@ -1,0 +1,1 @@
+"""The library against real serving engines; see the session `engines` in noxfile.py."""
