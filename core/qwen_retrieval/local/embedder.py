@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_sentence_transformer
 from qwen_retrieval.local.threads import in_thread
 from qwen_retrieval.local.weights import Shelf
+from qwen_retrieval.mteb_protocols import MtebEncoder
 from qwen_retrieval.settings import EmbedderSettings, check_dimensions
 from qwen_retrieval.texts import check_text, check_texts, unique
 from qwen_retrieval.vectors import check_finite, cut_and_normalize
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
     from qwen_retrieval.contract import Vectors
 
+Finished: TypeAlias = tuple[list[EmbedderReplica], list[str], str]
+"""The replicas, texts as they are to see them, and what each text begins with."""
 
-class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
+
+class LocalEmbedder(MtebEncoder, Handle[EmbedderSettings, EmbedderReplica]):
     """An `Embedder` over a sentence-transformers model in this process."""
 
     shelf: Shelf[EmbedderReplica] = Shelf()
@@ -69,6 +73,30 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
         """Return what `embed_documents` returns, without blocking the event loop."""
         return await in_thread(self._documents, texts)
 
+    def takes_instructions(self) -> bool:
+        """Say whether the model has a template for instructions; loads it."""
+        return self.replicas()[0].is_qwen3
+
+    def count_tokens(
+        self,
+        texts: Sequence[str],
+        kind: Literal["query", "document"],
+        *,
+        instruction: str | None = None,
+    ) -> list[int]:
+        """Return how many tokens the model reads for each text, its prompt and EOS counted.
+
+        Args:
+            texts: queries or documents.
+            kind: which of the two, as they differ in their prompt.
+            instruction: for queries, as in `embed_queries`.
+        """
+        if kind == "query":
+            (replica, *_), finished, prefix = self._finished_queries(texts, instruction)
+        else:
+            (replica, *_), finished, prefix = self._finished_documents(texts)
+        return replica.count(finished, prefix, self._limit(replica))
+
     def load(self) -> list[EmbedderReplica]:
         """Return one replica for each device."""
         if self._loaded is not None:
@@ -86,25 +114,35 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     def _queries(
         self, texts: Sequence[str], instruction: str | None, stop: Event | None = None
     ) -> Vectors:
+        replicas, finished, prefix = self._finished_queries(texts, instruction)
+        return self._embed(finished, replicas, prefix, stop)
+
+    def _finished_queries(self, texts: Sequence[str], instruction: str | None) -> Finished:
+        """Return the queries as the model is to see them, and what is put before them."""
         queries = check_texts(texts, "query")
         settings = self.settings
         if settings.prefixed_query == "refuse":
             prompts.check_not_prefixed(queries)
         if instruction is not None:
             check_text(instruction, "instruction")
-        replicas = self.replicas()
         chosen = settings.query_instruction if instruction is None else instruction
         # An instruction for this call also replaces a prompt from the settings.
         prompt = settings.query_prompt if instruction is None else None
+        replicas = self.replicas()
         prefix = replicas[0].query_prefix(chosen, prompt)
         finished = [query if prompts.is_prefixed(query) else prefix + query for query in queries]
-        return self._embed(finished, replicas, prefix, stop)
+        return replicas, finished, prefix
 
     def _documents(self, texts: Sequence[str], stop: Event | None = None) -> Vectors:
+        replicas, finished, prefix = self._finished_documents(texts)
+        return self._embed(finished, replicas, prefix, stop)
+
+    def _finished_documents(self, texts: Sequence[str]) -> Finished:
+        """Return the documents as the model is to see them, and what is put before them."""
         documents = check_texts(texts, "document")
         replicas = self.replicas()
         prefix = replicas[0].document_prefix(self.settings.document_prompt)
-        return self._embed([prefix + text for text in documents], replicas, prefix, stop)
+        return replicas, [prefix + text for text in documents], prefix
 
     def _embed(
         self, texts: list[str], replicas: list[EmbedderReplica], prefix: str, stop: Event | None
