@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from qwen_retrieval.cli.evaluate import command as evaluate
+from qwen_retrieval.cli.instructions import instructions
+
 app = typer.Typer(
     name="qwen-retrieval",
     help="Qwen3 embedding and reranking: right by default, and shown to be.",
@@ -17,3 +20,7 @@ app = typer.Typer(
 @app.callback()
 def qwen_retrieval() -> None:
     """Qwen3 embedding and reranking: right by default, and shown to be."""
+
+
+app.command()(instructions)
+app.command(name="evaluate")(evaluate)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qwen_retrieval.errors import DataError
+import numpy as np
+
+from qwen_retrieval.errors import DataError, SettingsError
 from qwen_retrieval.evaluation.documents import Documents, InMemory, JsonLines, add_text
 from qwen_retrieval.evaluation.lines import Line, read_lines
 
@@ -27,6 +29,7 @@ class Collection:
         judgements: for each of them, the grade of every judged document by its place; above 0 is
             relevant.
         left_out: queries without a relevant document, which cannot be measured.
+        not_drawn: queries that a sample leaves out.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Collection:
     queries: tuple[str, ...]
     judgements: tuple[Mapping[int, int], ...]
     left_out: int = 0
+    not_drawn: int = 0
 
     @property
     def digest(self) -> str:
@@ -52,6 +56,22 @@ class Collection:
         for query in self.queries:
             add_text(digest, query)
         return digest.hexdigest()
+
+    def sampled(self, queries: int, seed: int = 0) -> Collection:
+        """Return the collection with so many of its queries, drawn once and for all by the seed."""
+        if queries < 1:
+            raise SettingsError(f"queries is {queries}; ask at least 1.")
+        if queries >= len(self.queries):
+            return self
+        drawn = np.random.default_rng(seed).choice(len(self.queries), queries, replace=False)
+        kept = sorted(map(int, drawn))
+        return replace(
+            self,
+            query_ids=tuple(self.query_ids[place] for place in kept),
+            queries=tuple(self.queries[place] for place in kept),
+            judgements=tuple(self.judgements[place] for place in kept),
+            not_drawn=self.not_drawn + len(self.queries) - queries,
+        )
 
     @classmethod
     def of(
@@ -88,12 +108,13 @@ class Collection:
         return _collection(name, stored, queries, judged, f"the judgements of {name}")
 
 
-def read_folder(folder: Path, *, split: str | None = None) -> Collection:
+def read_folder(folder: Path, *, split: str | None = None, name: str | None = None) -> Collection:
     """Return the collection that a folder in the form of BEIR holds.
 
     Args:
         folder: with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` or ``qrels/<split>.tsv``.
         split: which judgements; None takes ``qrels.tsv``, else ``test``, else the only one.
+        name: what reports call it; None takes the folder's name.
 
     Raises:
         DataError: naming the file and the line of whatever is wrong.
@@ -102,7 +123,13 @@ def read_folder(folder: Path, *, split: str | None = None) -> Collection:
     documents = JsonLines(folder / "corpus.jsonl")
     queries = _read_queries(folder / "queries.jsonl")
     judged = _read_judgements(judgements, queries, documents)
-    return _collection(folder.resolve().name, documents, queries, judged, str(judgements))
+    return _collection(
+        folder.resolve().name if name is None else name,
+        documents,
+        queries,
+        judged,
+        str(judgements),
+    )
 
 
 def _collection(

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qwen_retrieval import prompts
+from qwen_retrieval.catalog import RERANK_DEPTH
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation.collection import Collection
 from qwen_retrieval.evaluation.progress import Progress
@@ -19,7 +20,7 @@ from qwen_retrieval.evaluation.store import Store
 from qwen_retrieval.instructions import find_preset, instruction_text
 from qwen_retrieval.settings import EmbedderSettings, ModelSettings, RerankerSettings
 
-DEPTH = 100
+DEPTH = RERANK_DEPTH
 """Documents that a ranking keeps, and of which the reranker sees those asked for."""
 
 
@@ -92,6 +93,7 @@ def evaluate(  # noqa: PLR0913 - each a choice of the caller's
         documents=len(collection.documents),
         queries=collection.query_ids,
         left_out=collection.left_out,
+        not_drawn=collection.not_drawn,
         language=language if bm25 else None,
         runs=runs,
     )

@@ -81,8 +81,8 @@ class Line:
             self.fail(str(error))
 
 
-def read_lines(path: Path, limit: int = MAX_LINE) -> Iterator[Line]:
-    """Yield the lines of a file; blank ones may stand only at its end.
+def read_lines(path: Path, limit: int = MAX_LINE, *, blank_ones: bool = False) -> Iterator[Line]:
+    """Yield the lines of a file; blank ones may stand only at its end, unless asked for.
 
     Raises:
         DataError: the file cannot be read, a line is longer than `limit` bytes, or blank.
@@ -101,7 +101,7 @@ def read_lines(path: Path, limit: int = MAX_LINE) -> Iterator[Line]:
                     line.fail(f"longer than {limit:,} bytes; is this a file of lines?")
                 if number == 1 and raw.startswith(_BOM):
                     line = Line(path, 1, len(_BOM), line.raw.removeprefix(_BOM))
-                if not line.raw.strip():
+                if not (blank_ones or line.raw.strip()):
                     blank = line if blank is None else blank
                     continue
                 if blank is not None:

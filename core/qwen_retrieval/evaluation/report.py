@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation.certainty import Difference, Estimate, difference, estimate
 from qwen_retrieval.evaluation.collection import Collection
 from qwen_retrieval.evaluation.measures import MAIN, MEASURES, measure
@@ -17,6 +18,7 @@ from qwen_retrieval.evaluation.search import Ranking
 from qwen_retrieval.evaluation.store import write_whole
 
 FORMAT = 1
+"""Of the JSON; a change that readers would stumble over counts it up."""
 SHOWN = 10
 """Documents a query that a report names."""
 
@@ -58,6 +60,7 @@ class Report:
         documents: how many.
         queries: ids of the judged ones, in the order of all per-query values.
         left_out: queries without a relevant document.
+        not_drawn: queries that a sample left out.
         language: that BM25 split words by.
         runs: in the order they were asked for.
     """
@@ -67,20 +70,13 @@ class Report:
     documents: int
     queries: Sequence[str]
     left_out: int
+    not_drawn: int
     language: str | None
     runs: Sequence[Run]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values; what a clock measured is under "seconds"."""
-        return {"format": FORMAT, **asdict(self)}
-
-    def to_json(self) -> str:
-        """Return everything as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-
-    def save(self, path: Path) -> None:
-        """Write the JSON; the file is there as a whole or not at all."""
-        write_whole(path, self.to_json())
+        return asdict(self)
 
     def to_markdown(self) -> str:
         """Return a table of the runs, with intervals and what the differences are worth."""
@@ -99,8 +95,29 @@ class Report:
     def summary(self) -> str:
         """Return in a line what was searched and asked."""
         left = f", {self.left_out} without a relevant document left out" if self.left_out else ""
+        left += f", {self.not_drawn:,} not drawn" if self.not_drawn else ""
         words = f", BM25 in {self.language!r}" if self.language is not None else ""
         return f"{self.documents:,} documents, {len(self.queries):,} queries{left}{words}"
+
+
+def to_json(reports: Sequence[Report]) -> str:
+    """Return reports as JSON; what a clock measured stands under "seconds" alone."""
+    whole = {"format": FORMAT, "reports": [report.to_dict() for report in reports]}
+    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+
+
+def save(reports: Sequence[Report], path: Path) -> None:
+    """Write reports as Markdown or JSON, as the file's name ends; whole or not at all.
+
+    Raises:
+        SettingsError: the name ends otherwise.
+    """
+    if path.suffix == ".md":
+        write_whole(path, "\n".join(report.to_markdown() for report in reports))
+    elif path.suffix == ".json":
+        write_whole(path, to_json(reports))
+    else:
+        raise SettingsError(f"{path} ends with {path.suffix!r}; give a .json or .md file.")
 
 
 def make_run(  # noqa: PLR0913 - a record of what is known

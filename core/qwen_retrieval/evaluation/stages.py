@@ -33,6 +33,8 @@ _SCORE = np.dtype([("query", np.int32), ("place", np.int32), ("score", np.float3
 # What does not change results: how much is computed at once, and what is shown meanwhile.
 _IRRELEVANT = {"batch_size", "batch_tokens", "progress_bar", "local_files_only", "safetensors_only"}
 
+_OF_QUERIES = {"query_instruction", "query_prompt", "prefixed_query"}
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -102,9 +104,11 @@ class Stages:
         """Return the documents' vectors in the model's full width."""
         full = full_width(settings)
         documents = self.collection.documents
-        key = {"texts": documents.digest, "of": "documents", "settings": essence(full)}
-        key["settings"].pop("query_instruction")  # documents do not carry it
-        key["settings"].pop("query_prompt")
+        key = {
+            "texts": documents.digest,
+            "of": "documents",
+            "settings": {n: v for n, v in essence(full).items() if n not in _OF_QUERIES},
+        }
         return self._embed(
             key,
             "documents",
