@@ -83,7 +83,14 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         from qwen_retrieval.cli.tables import runs_table  # noqa: PLC0415 - an extra, and slow
         from qwen_retrieval.evaluation.data import read_collection  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.flow import evaluate  # noqa: PLC0415 - the same
-        from qwen_retrieval.evaluation.report import save, to_json  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.report import (  # noqa: PLC0415 - the same
+            check_name,
+            save,
+            to_json,
+        )
+    paths = [] if out is None else out
+    for path in paths:
+        check_name(path)
     chosen = embedder_settings(embedder, instruction, device, embedder_option or [])
     second = reranker_settings(reranker, instruction, device, reranker_option or [])
     cuts = widths(dimensions)
@@ -115,7 +122,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         reports.append(report)
         if not as_json:
             Console().print(runs_table(report))
-    for path in out or []:
+    for path in paths:
         save(reports, path)
     if as_json:
         typer.echo(to_json(reports), nl=False)

@@ -128,7 +128,7 @@ def read_folder(folder: Path, *, split: str | None = None, name: str | None = No
         documents,
         queries,
         judged,
-        str(judgements),
+        f"{judgements}, line 1 and on",
     )
 
 

@@ -106,18 +106,22 @@ def to_json(reports: Sequence[Report]) -> str:
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 
 
+def check_name(path: Path) -> None:
+    """Refuse a file whose name does not say what it is to hold, before anything is computed."""
+    if path.suffix not in {".json", ".md"}:
+        raise SettingsError(f"{path} ends with {path.suffix!r}; give a .json or .md file.")
+
+
 def save(reports: Sequence[Report], path: Path) -> None:
     """Write reports as Markdown or JSON, as the file's name ends; whole or not at all.
 
     Raises:
         SettingsError: the name ends otherwise.
     """
-    if path.suffix == ".md":
-        write_whole(path, "\n".join(report.to_markdown() for report in reports))
-    elif path.suffix == ".json":
-        write_whole(path, to_json(reports))
-    else:
-        raise SettingsError(f"{path} ends with {path.suffix!r}; give a .json or .md file.")
+    check_name(path)
+    markdown = path.suffix == ".md"
+    text = "\n".join(each.to_markdown() for each in reports) if markdown else to_json(reports)
+    write_whole(path, text)
 
 
 def make_run(  # noqa: PLR0913 - a record of what is known
