@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from qwen_retrieval.cli.compare import command as compare
 from qwen_retrieval.cli.evaluate import command as evaluate
 from qwen_retrieval.cli.instructions import instructions
 
@@ -24,3 +25,4 @@ def qwen_retrieval() -> None:
 
 app.command()(instructions)
 app.command(name="evaluate")(evaluate)
+app.command(name="compare")(compare)

@@ -117,10 +117,14 @@ def work_rows(work: Sequence[Work]) -> list[list[str]]:
 
 
 def setting_rows(comparison: Comparison, *, front_only: bool = False) -> list[list[str]]:
-    """Return the table of settings, best first, its head first; the front is marked by a star."""
+    """Return the table of settings, best first, its head first; the front is marked by a star.
+
+    Settings are numbered in the order tried, from 1.
+    """
     rows = [
-        ["", "embedder", "instruction", "dimensions", "vectors", "reranked", comparison.measure,
-         "95 % interval", "best in", "bytes a document", "tokens a query", "time a query"]
+        ["", "#", "embedder", "instruction", "dimensions", "vectors", "reranked",
+         comparison.measure, "95 % interval", "best in", "bytes a document", "tokens a query",
+         "time a query"]
     ]  # fmt: skip
     quality, front = comparison.quality, comparison.front
     intervals, probabilities = comparison.intervals, comparison.probabilities
@@ -131,10 +135,11 @@ def setting_rows(comparison: Comparison, *, front_only: bool = False) -> list[li
         low, high = intervals[place]
         reranked = "–" if each.reranker is None else f"{each.depth} by {short(each.reranker)}"
         rows.append(
-            ["★" if front[place] else "", short(each.model), each.instruction, str(each.dimensions),
-             each.precision, reranked, f"{quality[place]:.3f}", f"{low:.3f}–{high:.3f}",
-             f"{probabilities[place]:.0%}", number(costs.bytes_per_document),
-             number(costs.tokens_per_query), milliseconds(costs.seconds_per_query)]
+            ["★" if front[place] else "", str(place + 1), short(each.model), each.instruction,
+             str(each.dimensions), each.precision, reranked, f"{quality[place]:.3f}",
+             f"{low:.3f}–{high:.3f}", f"{probabilities[place]:.0%}",
+             number(costs.bytes_per_document), number(costs.tokens_per_query),
+             milliseconds(costs.seconds_per_query)]
         )  # fmt: skip
     return rows
 

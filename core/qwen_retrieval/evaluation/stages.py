@@ -172,6 +172,7 @@ class Stages:
                     self._stage(f"rerank with {_short(settings)}", total, total - left),
                     _closing(open_reranker(settings, token=self.token)) as reranker,
                 ):
+                    reranker.score([])  # loads the model, which is no part of what pairs cost
                     self._score(reranker, missing, ledger)
                 known = _scores(ledger)
             rate = ledger.total("seconds") / max(ledger.rows, 1)
@@ -202,6 +203,7 @@ class Stages:
                     self._stage(f"embed {what} with {_short_name(key)}", total, done),
                     _closing(opened()) as embedder,
                 ):
+                    embed(embedder, [])  # loads the model, which is no part of what texts cost
                     for texts in remaining(done):
                         started = time.perf_counter()
                         vectors = embed(embedder, texts)
