@@ -20,6 +20,9 @@ MIN_DIMENSIONS = 32
 RERANKER_MAX_LENGTH = 8192
 """Tokens of a reranker prompt in the model card's code; longer ones can be asked for."""
 
+RERANK_DEPTH = 100
+"""Documents a query that were reranked for the models' published figures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Released:

@@ -21,6 +21,8 @@
     │   └── ServerUnsupportedError (NotImplementedError) it cannot do this as promised
     ├── NonFiniteError       (ArithmeticError) NaN or infinity in a vector or score
     ├── IndexMismatchError   (ValueError)    an index was made by another embedder
+    ├── DataError            (ValueError)    a file of a collection is broken; names its line
+    ├── StoreError           (RuntimeError)  what an evaluation keeps on disk cannot be used
     └── ClosedError          (RuntimeError)  used after `close()`
 
 Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the
@@ -111,6 +113,14 @@ class NonFiniteError(QwenRetrievalError, ArithmeticError):
 
 class IndexMismatchError(QwenRetrievalError, ValueError):
     """An index was made by another embedder than the one that queries it."""
+
+
+class DataError(QwenRetrievalError, ValueError):
+    """A file of a collection cannot be used as it is; the message names file and line."""
+
+
+class StoreError(QwenRetrievalError, RuntimeError):
+    """What an evaluation keeps on disk is in use or damaged."""
 
 
 class ClosedError(QwenRetrievalError, RuntimeError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from qwen_retrieval.cli.compare import command as compare
 from qwen_retrieval.cli.doctor import doctor
+from qwen_retrieval.cli.evaluate import command as evaluate
+from qwen_retrieval.cli.instructions import instructions
 
 app = typer.Typer(
     name="qwen-retrieval",
@@ -22,3 +25,6 @@ def qwen_retrieval() -> None:
 
 
 app.command()(doctor)
+app.command()(instructions)
+app.command(name="evaluate")(evaluate)
+app.command(name="compare")(compare)

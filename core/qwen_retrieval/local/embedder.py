@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from qwen_retrieval.local.encoders import EmbedderReplica, embedder_replica
 from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_sentence_transformer
 from qwen_retrieval.local.weights import Shelf
+from qwen_retrieval.mteb_protocols import MtebEncoder
 from qwen_retrieval.settings import EmbedderSettings
 from qwen_retrieval.texts import check_texts
 from qwen_retrieval.threads import in_thread
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from qwen_retrieval.contract import Vectors
 
 
-class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
+class LocalEmbedder(MtebEncoder, Handle[EmbedderSettings, EmbedderReplica]):
     """An `Embedder` over a sentence-transformers model in this process."""
 
     shelf: Shelf[EmbedderReplica] = Shelf()
@@ -67,6 +68,33 @@ class LocalEmbedder(Handle[EmbedderSettings, EmbedderReplica]):
     async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return what `embed_documents` returns, without blocking the event loop."""
         return await in_thread(self._documents, texts)
+
+    def takes_instructions(self) -> bool:
+        """Say whether the model has a template for instructions; loads it."""
+        return self.replicas()[0].is_qwen3
+
+    def count_tokens(
+        self,
+        texts: Sequence[str],
+        kind: Literal["query", "document"],
+        *,
+        instruction: str | None = None,
+    ) -> list[int]:
+        """Return how many tokens the model reads for each text, its prompt and EOS counted.
+
+        Args:
+            texts: queries or documents.
+            kind: which of the two, as they differ in their prompt.
+            instruction: for queries, as in `embed_queries`.
+        """
+        replica, settings = self.replicas()[0], self.settings
+        if kind == "query":
+            queries = stages.check_queries(settings, texts, instruction)
+            finished = stages.finished_queries(settings, replica, queries, instruction)
+        else:
+            documents = check_texts(texts, "document")
+            finished = stages.finished_documents(settings, replica, documents)
+        return replica.count(*finished, stages.sequence_limit(settings, replica))
 
     def load(self) -> list[EmbedderReplica]:
         """Return one replica for each device."""

@@ -30,6 +30,9 @@ class EmbedderReplica(TextPreparer, Protocol):
     is_qwen3: bool
     turnstile: Turnstile
 
+    def count(self, texts: Sequence[str], prefix: str, limit: int) -> list[int]:
+        """Return how many tokens each finished text has."""
+
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors, not yet normalised."""
 
@@ -117,6 +120,10 @@ class Qwen3Embedder(_SentenceTransformerReplica):
         items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
         return items, [item.cost for item in items], tokenized.cut
 
+    def count(self, texts: Sequence[str], prefix: str, limit: int) -> list[int]:  # noqa: ARG002
+        """Return how many tokens each finished text has, EOS counted."""
+        return [len(ids) for ids in prompts.embedder_ids(texts, self._encode, self._eos, limit).ids]
+
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors of prepared texts."""
         if self._shared is None:
@@ -169,6 +176,10 @@ class AnyEmbedder(_SentenceTransformerReplica):
         cut = [place for place, length in enumerate(counted) if length > limit]
         items = [(text, prefix, limit) for text in texts]
         return items, [min(length, limit) for length in counted], cut
+
+    def count(self, texts: Sequence[str], prefix: str, limit: int) -> list[int]:
+        """Return how many tokens each finished text has; characters where nothing can count."""
+        return self.prepare(texts, prefix, limit)[1]
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors of prepared texts."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwen_retrieval import stages
+from qwen_retrieval.catalog import RERANKER_MAX_LENGTH
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.checkpoint import read_checkpoint, require_reranker
 from qwen_retrieval.local.handle import Handle
 from qwen_retrieval.local.loading import devices, load_cross_encoder
 from qwen_retrieval.local.scorers import RerankerReplica
 from qwen_retrieval.local.weights import Shelf
+from qwen_retrieval.mteb_protocols import MtebCrossEncoder
 from qwen_retrieval.ranking import rank
 from qwen_retrieval.settings import RerankerSettings
 from qwen_retrieval.texts import check_pairs
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from qwen_retrieval.contract import Pair, Ranked, Vectors
 
 
-class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
+class LocalReranker(MtebCrossEncoder, Handle[RerankerSettings, RerankerReplica]):
     """A `Reranker` over a sentence-transformers CrossEncoder in this process."""
 
     shelf: Shelf[RerankerReplica] = Shelf()
@@ -72,6 +74,13 @@ class LocalReranker(Handle[RerankerSettings, RerankerReplica]):
     async def ascore(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Vectors:
         """Return what `score` returns, without blocking the event loop."""
         return await in_thread(self._score_pairs, pairs, instruction)
+
+    def count_tokens(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> list[int]:
+        """Return how many tokens the whole prompt of each (query, document) pair has."""
+        replica = self.replicas()[0]
+        chosen = self.settings.instruction if instruction is None else instruction
+        limit = stages.sequence_limit(self.settings, replica, RERANKER_MAX_LENGTH)
+        return replica.count(check_pairs(pairs), chosen, limit)
 
     def load(self) -> list[RerankerReplica]:
         """Return one replica for each device."""

@@ -61,11 +61,13 @@ class RerankerReplica:
         unusual = "an unusual head" if self._answer is None else None
         self._shared = SharedForward.of(inner, name, changing=changing, unusual=unusual)
 
+    def count(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> list[int]:
+        """Return how many tokens the whole prompt of each pair has."""
+        return [len(ids) for ids in self._tokenized(pairs, instruction, limit).ids]
+
     def prepare(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> Prepared:
         """Return the whole prompt of each pair, ready to compute."""
-        tokenized = prompts.reranker_ids(
-            pairs, instruction, self._encode, self._prefix, self._suffix, limit
-        )
+        tokenized = self._tokenized(pairs, instruction, limit)
         if self._shared is None:
             return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
         trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
@@ -89,6 +91,13 @@ class RerankerReplica:
             logits = rows[:, 0] - rows[:, 1] if rows.shape[1] > 1 else rows[:, 0]
             result: Result = logits.cpu().numpy()
         return result
+
+    def _tokenized(
+        self, pairs: Sequence[Pair], instruction: str | None, limit: int
+    ) -> prompts.Tokenized:
+        return prompts.reranker_ids(
+            pairs, instruction, self._encode, self._prefix, self._suffix, limit
+        )
 
     def _padded(self, items: Sequence[Any]) -> Result:
         """Return what sentence-transformers' modules make of token-id sequences."""

@@ -1,0 +1,223 @@
+"""``qwen-retrieval compare``: which dimensions, instruction, depth and precision to take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from qwen_retrieval.catalog import DEFAULT_EMBEDDER
+from qwen_retrieval.cli.bars import Bars
+from qwen_retrieval.cli.choices import (
+    NONE,
+    default_store,
+    embedder_settings,
+    extra,
+    reranker_settings,
+    widths,
+)
+from qwen_retrieval.errors import SettingsError
+
+if TYPE_CHECKING:
+    from qwen_retrieval.evaluation.compare import Comparison
+    from qwen_retrieval.evaluation.recommend import Recommendation
+
+DEPTHS = "10,30,100"
+_FORMATS = (".html", ".json", ".md")
+
+
+def command(  # noqa: PLR0913 - each is an option of the command line
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder with corpus.jsonl, queries.jsonl and qrels.tsv or qrels/*.tsv; a CSV or"
+            " JSONL file of questions and answering passages; or the name of an mteb task."
+        ),
+    ],
+    *,
+    embedder: Annotated[
+        list[str] | None, typer.Option(help="Hub id or folder; give several to compare them.")
+    ] = None,
+    reranker: Annotated[
+        list[str] | None, typer.Option(help="Hub id or folder; without one nothing is reranked.")
+    ] = None,
+    dimensions: Annotated[
+        str | None, typer.Option(help="Widths such as 256,1024; else the full one and its halves.")
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(help="default, none, a preset's name, or a sentence; give several."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of stored vectors: float32, float16, int8, binary.")
+    ] = "float32,int8,binary",
+    depth: Annotated[
+        str | None, typer.Option(help=f"Documents to rerank, such as 0,{DEPTHS}; 0 is none.")
+    ] = None,
+    max_bytes: Annotated[
+        float | None, typer.Option(min=0, help="Budget: bytes a document in the index.")
+    ] = None,
+    max_tokens: Annotated[
+        float | None, typer.Option(min=0, help="Budget: tokens a query, reranking included.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Budget: seconds a query, reranking included.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Quality you would give up for a cheaper setting.")
+    ] = 0.01,
+    measure: Annotated[str, typer.Option(help="What settings are compared by.")] = "nDCG@10",
+    between: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of two settings, such as 12,3, whose queries to set side by"
+            " side; else the recommended one and what one would begin with."
+        ),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option(min=1, help="Ask a sample of so many queries only.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the judgements; test if there are several.")
+    ] = None,
+    question_column: Annotated[
+        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
+    ] = None,
+    passage_column: Annotated[
+        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
+    embedder_option: Annotated[
+        list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
+    ] = None,
+    reranker_option: Annotated[
+        list[str] | None, typer.Option(help="Any field of RerankerSettings as name=value.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is computed, for later runs.")
+    ] = None,
+    out: Annotated[
+        list[Path] | None, typer.Option(help="Write the report here, as .html, .md or .json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try every combination of settings on your own data, and recommend one for a budget.
+
+    Each text is embedded once a model and instruction, then cut and quantised; each pair is
+    reranked once. What is computed is kept, so a run that was broken off goes on where it was.
+    """
+    with extra("evaluation"):
+        from qwen_retrieval.evaluation.compare import compare  # noqa: PLC0415 - an extra, and slow
+        from qwen_retrieval.evaluation.comparison_text import to_json  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.data import read_collection  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.setting import Costs, Grid  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.stages import Stages  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.store import Store  # noqa: PLC0415 - the same
+    for path in out or []:
+        _check_format(path)
+    named = [embedder_settings(name, None, device, embedder_option or [])
+             for name in embedder or [DEFAULT_EMBEDDER]]  # fmt: skip
+    reranking = [reranker_settings(name, None, device, reranker_option or [])
+                 for name in reranker or [NONE]]  # fmt: skip
+    embedders = [each for each in named if each is not None]
+    rerankers = [each for each in reranking if each is not None]
+    depths = (f"0,{DEPTHS}" if rerankers else "0") if depth is None else depth
+    precisions: Any = tuple(precision.split(","))  # the grid refuses others
+    grid = Grid(
+        dimensions=tuple(widths(dimensions)) or None,
+        instructions=tuple(instruction or ["default", "none"]),
+        precisions=precisions,
+        depths=tuple(_numbers("depth", depths)),
+    )
+    budget = Costs(
+        bytes_per_document=max_bytes, tokens_per_query=max_tokens, seconds_per_query=max_seconds
+    )
+    kept = default_store() if store is None else store
+    collection = read_collection(
+        data, store=kept, split=split, question=question_column, passage=passage_column
+    )
+    if queries is not None:
+        collection = collection.sampled(queries)
+    with Bars(Console(stderr=True)) as bars:
+        stages = Stages(collection, Store(kept), progress=bars)
+        found = compare(stages, embedders, rerankers, grid, main_measure=measure, seed=seed)
+    recommendation = found.recommend(budget, tolerance)
+    pair = None if between is None else _pair(between, len(found.settings))
+    for path in out or []:
+        _save(path, found, recommendation, pair)
+    if as_json:
+        typer.echo(to_json(found, recommendation), nl=False)
+    else:
+        _show(found, recommendation)
+
+
+def _show(found: Comparison, recommendation: Recommendation) -> None:
+    from qwen_retrieval.evaluation.comparison_text import (  # noqa: PLC0415 - an extra
+        advice,
+        setting_rows,
+        work_rows,
+    )
+
+    console = Console()
+    title = f"{found.collection.name}: the Pareto front of {len(found.settings)} settings"
+    console.print(_table(title, setting_rows(found, front_only=True)))
+    console.print(_table("What was computed", work_rows(found.work)))
+    for sentence in advice(found, recommendation):
+        console.print(escape(sentence), highlight=False)
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*map(escape, rows[0]), title=escape(title), title_justify="left")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _save(
+    path: Path, found: Comparison, recommendation: Recommendation, pair: tuple[int, int] | None
+) -> None:
+    from qwen_retrieval.evaluation.comparison_text import (  # noqa: PLC0415 - an extra
+        to_json,
+        to_markdown,
+    )
+    from qwen_retrieval.evaluation.page import to_html  # noqa: PLC0415 - the same
+    from qwen_retrieval.evaluation.store import write_whole  # noqa: PLC0415 - the same
+
+    match path.suffix.lower():
+        case ".html":
+            write_whole(path, to_html(found, recommendation, *(pair or (None, None))))
+        case ".md":
+            write_whole(path, to_markdown(found, recommendation))
+        case _:
+            write_whole(path, to_json(found, recommendation))
+
+
+def _check_format(path: Path) -> None:
+    if path.suffix.lower() not in _FORMATS:
+        raise SettingsError(f"--out {path}: give a name that ends with one of {list(_FORMATS)}.")
+
+
+def _pair(text: str, settings: int) -> tuple[int, int]:
+    """Return the places of two settings that were given by their numbers, which begin with 1."""
+    numbers = _numbers("between", text)
+    if len(numbers) != 2 or not all(1 <= number <= settings for number in numbers):  # noqa: PLR2004 - a pair
+        raise SettingsError(
+            f"between is {text!r}; give the numbers of two settings, from 1 to {settings}, such as"
+            " 12,3."
+        )
+    return numbers[0] - 1, numbers[1] - 1
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingsError(
+            f"{name} is {text!r}; give whole numbers separated by commas, such as 0,10."
+        ) from None

@@ -1,0 +1,128 @@
+"""``qwen-retrieval evaluate``: what retrieval is worth on one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from qwen_retrieval.catalog import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RERANK_DEPTH
+from qwen_retrieval.cli.bars import Bars
+from qwen_retrieval.cli.choices import (
+    default_store,
+    embedder_settings,
+    extra,
+    reranker_settings,
+    widths,
+)
+
+
+def command(  # noqa: PLR0913 - each is an option of the command line
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders with corpus.jsonl, queries.jsonl and qrels.tsv or qrels/*.tsv; CSV or"
+            " JSONL files of questions and answering passages; or names of mteb tasks."
+        ),
+    ],
+    *,
+    embedder: Annotated[
+        str, typer.Option(help="Hub id or folder; none leaves it out.")
+    ] = DEFAULT_EMBEDDER,
+    reranker: Annotated[
+        str, typer.Option(help="Hub id or folder; none leaves it out.")
+    ] = DEFAULT_RERANKER,
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="A preset's name, or a sentence; for the queries of both stages."),
+    ] = None,
+    dimensions: Annotated[
+        str | None, typer.Option(help="Widths to cut the vectors to, such as 1024,256.")
+    ] = None,
+    depth: Annotated[
+        int, typer.Option(min=1, max=RERANK_DEPTH, help="Documents a query to rerank.")
+    ] = RERANK_DEPTH,
+    bm25: Annotated[bool, typer.Option(help="Rank by words as well.")] = True,
+    queries: Annotated[
+        int | None, typer.Option(min=1, help="Ask a sample of so many queries only.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the judgements; test if there are several.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="That BM25 splits words by, such as en; or plain.")
+    ] = None,
+    question_column: Annotated[
+        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
+    ] = None,
+    passage_column: Annotated[
+        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
+    embedder_option: Annotated[
+        list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
+    ] = None,
+    reranker_option: Annotated[
+        list[str] | None, typer.Option(help="Any field of RerankerSettings as name=value.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is computed, for later runs.")
+    ] = None,
+    out: Annotated[
+        list[Path] | None, typer.Option(help="Write the report here, as .json or .md.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure BM25, embedding, and embedding with reranking on your own data.
+
+    What is computed is kept, so a run that was broken off goes on where it was.
+    """
+    with extra("evaluation"):
+        from qwen_retrieval.cli.tables import runs_table  # noqa: PLC0415 - an extra, and slow
+        from qwen_retrieval.evaluation.data import read_collection  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.flow import evaluate  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.report import (  # noqa: PLC0415 - the same
+            check_name,
+            save,
+            to_json,
+        )
+    paths = [] if out is None else out
+    for path in paths:
+        check_name(path)
+    chosen = embedder_settings(embedder, instruction, device, embedder_option or [])
+    second = reranker_settings(reranker, instruction, device, reranker_option or [])
+    cuts = widths(dimensions)
+    kept = default_store() if store is None else store
+    reports = []
+    console = Console(stderr=True)
+    for source in data:
+        collection = read_collection(
+            source,
+            store=kept,
+            split=split,
+            question=question_column,
+            passage=passage_column,
+        )
+        if queries is not None:
+            collection = collection.sampled(queries)
+        with Bars(console) as bars:
+            report = evaluate(
+                collection,
+                embedder=chosen,
+                reranker=second,
+                dimensions=cuts,
+                depth=depth,
+                bm25=bm25,
+                language=language,
+                store=kept,
+                progress=bars,
+            )
+        reports.append(report)
+        if not as_json:
+            Console().print(runs_table(report))
+    for path in paths:
+        save(reports, path)
+    if as_json:
+        typer.echo(to_json(reports), nl=False)
