@@ -11,6 +11,7 @@ import statistics
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,6 +23,7 @@ from shapes import SHAPES, checkpoint  # noqa: E402
 from workloads import workloads  # noqa: E402
 
 from qwen_retrieval import EmbedderSettings, open_embedder  # noqa: E402
+from qwen_retrieval.errors import TruncationWarning  # noqa: E402
 from qwen_retrieval.local.embedder import LocalEmbedder  # noqa: E402
 
 THREADS = 8
@@ -33,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=list(SHAPES), default="0.6B")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", TruncationWarning)  # the texts are to fill a batch exactly
     folder = checkpoint(options.shape, "embedding")
     works = {work.name: work for work in workloads()}
     documents, questions = works["E2"].documents, works["E1"].queries
@@ -50,7 +53,7 @@ def main() -> None:
         while not stop.is_set():
             embedder.embed_documents([f"{number} {text}" for text in documents[:4]])
 
-    threads = [threading.Thread(target=busy, args=(n,), daemon=True) for n in range(THREADS)]
+    threads = [threading.Thread(target=busy, args=(n,)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     time.sleep(2 * batch)
@@ -58,6 +61,8 @@ def main() -> None:
         _seconds(lambda n=n: embedder.embed_queries([questions[-n]])) for n in range(1, QUERIES + 1)
     ]
     stop.set()
+    for thread in threads:  # the interpreter may not end while they compute
+        thread.join()
     table = Table("", "seconds", "batches", title=f"{options.shape}, {THREADS} threads embedding")
     for name, value in {
         "a batch of four documents, alone": batch,
