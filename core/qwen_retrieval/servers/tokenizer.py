@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,17 +91,25 @@ def read_model(settings: ModelSettings) -> ServedModel:
             " client."
         )
     saved = files.json("config_sentence_transformers.json") or {}
-    tokenizer = _tokenizer(found)
+    state = found.stat()
+    tokenizer, plain, encode = _encoders(found, state.st_mtime_ns, state.st_size)
     return ServedModel(
         name=settings.model,
         tokenizer=tokenizer,
-        plain=plain_tokenizer(tokenizer),
-        encode=plain_encoder(tokenizer),
+        plain=plain,
+        encode=encode,
         control=tuple(token.content for token in tokenizer.get_added_tokens_decoder().values()),
         config=config,
         prompts=saved.get("prompts") or {},
         is_embedder=_is_embedder(files.json("modules.json")),
     )
+
+
+@lru_cache(maxsize=4)
+def _encoders(path: Path, *state: int) -> tuple[Tokenizer, Tokenizer, Encode]:  # noqa: ARG001
+    """Return the tokenizer, the plain one and its encoder, kept while the file's state is this."""
+    tokenizer = _tokenizer(path)
+    return tokenizer, plain_tokenizer(tokenizer), plain_encoder(tokenizer)
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import ssl
 import time
@@ -264,7 +265,8 @@ class _Again:
         self._failed = False
 
     def __call__(self, error: Exception) -> bool | float:
-        self.last = error
+        if isinstance(error, ServerError):  # else the deadline has cancelled it
+            self.last = error
         if isinstance(error, ServerUnreachableError):
             return CERTIFICATE not in str(error)
         if not isinstance(error, ServerRefusedError):
@@ -281,6 +283,9 @@ class _Again:
 
 
 _JSON = {"content-type": "application/json"}
+
+# Which logs each retry: without any handler, Python would write that to stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 def _message(content: bytes) -> str:
