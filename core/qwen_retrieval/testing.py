@@ -192,6 +192,8 @@ def doubles() -> Iterator[None]:
     with (
         patch("qwen_retrieval.local.embedder.LocalEmbedder", FakeEmbedder),
         patch("qwen_retrieval.local.reranker.LocalReranker", FakeReranker),
+        patch("qwen_retrieval.servers.embedder.ServerEmbedder", FakeEmbedder),
+        patch("qwen_retrieval.servers.reranker.ServerReranker", FakeReranker),
     ):
         yield
 
