@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from contract.reference import ReferenceEmbedder, ReferenceReranker
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval.errors import ServerTimeoutError
 from servers.fault_server import FaultServer
 from servers.networks import EMBEDDER, LOADING, RERANKER
 
@@ -62,6 +64,14 @@ class Client:
         if self._runner is None:
             return call(self.client, texts)
         return self._runner.run(acall(self.client, texts))
+
+    def warm(self) -> None:
+        """Be answered once, however long that takes a machine with other work."""
+        for _ in range(9):
+            with suppress(ServerTimeoutError):
+                self.use()
+                return
+        self.use()
 
     def close_inner(self) -> None:
         """Close the client, and keep the event loop."""

@@ -137,7 +137,7 @@ def rows(
 def _client_rows(engine: str, kind: Kind, way: Way, faults: Sequence[Fault]) -> Iterator[Row]:
     with FaultServer(engine, serves=kind, api_key=KEY) as server:
         client = Client(server, way=way, token=KEY, timeout=TIMEOUT, max_retries=2)
-        client.use()  # what a client asks a server for at first is no part of this
+        client.warm()  # what a client asks a server for at first is no part of this
         for fault in faults:
             if not applies(fault, kind, indexed=_indexed(server, engine, kind)):
                 continue

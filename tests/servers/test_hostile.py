@@ -38,7 +38,7 @@ def used(engine: str, kind: Kind, way: Way) -> Iterator[tuple[FaultServer, Clien
     """A server and a client that has been answered well once."""
     with FaultServer(engine, serves=kind, api_key=KEY) as server:
         client = Client(server, way=way, token=KEY, timeout=TIMEOUT, max_retries=1)
-        client.use()
+        client.warm()
         yield server, client
         client.close()
 
