@@ -10,6 +10,7 @@ import pytest
 
 from contract.faces import EMBEDDERS, Face, Maker, array, makers
 from engines import material
+from engines.choices import is_ours
 from engines.starting import CONTEXT, TINY
 from qwen_retrieval import EmbedderSettings, open_embedder
 from qwen_retrieval.servers.engines import EMBEDDING
@@ -79,7 +80,11 @@ def test_vectors_are_the_local_ones(
 
 
 @pytest.mark.parametrize("dimensions", [None, 64])
-@pytest.mark.parametrize("maker", makers(EMBEDDERS, lambda each: each.name != "doubles"), ids=str)
+@pytest.mark.parametrize(
+    "maker",
+    makers(EMBEDDERS, is_ours),
+    ids=str,
+)
 def test_every_framework_hands_them_out(
     maker: Maker, engine: str, url: str, dimensions: int | None, record: Any
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from contract.faces import RERANKERS, Face, Maker, makers
 from engines import material
+from engines.choices import is_ours
 from engines.starting import CONTEXT, TINY
 from qwen_retrieval import RerankerSettings, open_reranker
 from qwen_retrieval.errors import ServerUnsupportedError
@@ -81,7 +82,11 @@ def test_an_instruction_that_would_be_ignored_is_refused(engine: str, url: str) 
     there.close()
 
 
-@pytest.mark.parametrize("maker", makers(RERANKERS, lambda each: each.name != "doubles"), ids=str)
+@pytest.mark.parametrize(
+    "maker",
+    makers(RERANKERS, is_ours),
+    ids=str,
+)
 def test_every_framework_hands_them_out(maker: Maker, engine: str, url: str, record: Any) -> None:
     """The core and each framework's class, by methods and by coroutines."""
     here = local()
