@@ -120,7 +120,8 @@ class ServerHandle(Generic[S, E]):
                 if self._found is None:
                     if self._check is not None:
                         check, settings, token = self._check, self.settings, self._token
-                        await in_thread(lambda stop: check(settings, token))  # noqa: ARG005
+                        # Not in our own threads: it uses them itself, and all could wait for one.
+                        await asyncio.to_thread(check, settings, token)
                     self._found = await self._find()
         return model, self._found
 
