@@ -13,6 +13,7 @@ from engines import material
 from engines.choices import is_ours
 from engines.starting import CONTEXT, TINY
 from qwen_retrieval import EmbedderSettings, open_embedder
+from qwen_retrieval.doctor import examine
 from qwen_retrieval.servers.engines import EMBEDDING
 
 NEAR = 0.99999
@@ -102,3 +103,18 @@ def test_every_framework_hands_them_out(
     assert np.isfinite(found)
     face.close()
     here.close()
+
+
+@pytest.mark.parametrize("local", [str(TINY / "embedder"), None], ids=["with a copy", "alone"])
+def test_the_doctor_finds_nothing_wrong(
+    engine: str, url: str, local: str | None, record: Any
+) -> None:
+    """On a server that is started rightly every check passes."""
+    settings = EmbedderSettings(**COMMON, server=engine, base_url=url)
+    report = examine(settings, local=local)
+    for each in report.findings:
+        record(
+            f"doctor, embedder, {'with a copy' if local else 'alone'}",
+            f"{each.status} {each.check}: {each.measured}",
+        )
+    assert report.ok, report.to_json()
