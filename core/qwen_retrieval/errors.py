@@ -87,10 +87,12 @@ class ServerRefusedError(ServerError):
 
     Attributes:
         status: of the answer, such as 404.
+        words: the server's own, shortened.
         retry_after: seconds after which the server would like to be asked again, or None.
     """
 
     status: int = 0
+    words: str = ""
     retry_after: float | None = None
 
 

@@ -12,7 +12,7 @@ from qwen_retrieval.catalog import DEFAULT_INSTRUCTION, RELEASED
 from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
 from qwen_retrieval.servers.engine import Call, EmbeddingEngine
 from qwen_retrieval.servers.engines import embedding_engine
-from qwen_retrieval.servers.handle import REMEDY, Check, ServerHandle
+from qwen_retrieval.servers.handle import Check, ServerHandle
 from qwen_retrieval.servers.preparing import Texts
 from qwen_retrieval.servers.reading import read_vectors
 from qwen_retrieval.servers.tokenizer import ServedModel, read_model
@@ -129,7 +129,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         width = stages.chosen_width(self.settings, self._full, is_qwen3=True)
         return await in_thread(
             lambda stop: stages.finished_vectors(  # noqa: ARG005
-                self.settings, rows, work.inverse, width, remedy=REMEDY
+                self.settings, rows, work.inverse, width, remedy=self._remedy
             )
         )
 

@@ -39,7 +39,6 @@ Check: TypeAlias = Callable[[S, str | None], None]
 BATCH_TOKENS = 16_384
 KEY_VARIABLE = "QWEN_RETRIEVAL_API_KEY"
 LISTING_BYTES = 4_000_000
-REMEDY = "the usual cause is that the server computes in float16: start it with float32 or bfloat16"
 
 
 class ServerHandle(Generic[S, E]):
@@ -87,6 +86,14 @@ class ServerHandle(Generic[S, E]):
     def __reduce__(self) -> tuple[Callable[[S], Any], tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
         return (partial(type(self), check=self._check), (self.settings,))
+
+    @property
+    def _remedy(self) -> str:
+        """What to do where a result is no number."""
+        return (
+            f"the usual cause is that {self._engine.title} at {self._transport.root} computes in"
+            " float16: start it with float32 or bfloat16"
+        )
 
     def _run(self, work: Coroutine[Any, Any, R]) -> R:
         return background.run(self._counted(work))

@@ -13,7 +13,7 @@ from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
 from qwen_retrieval.ranking import rank
 from qwen_retrieval.servers.engine import Call, RerankEngine
 from qwen_retrieval.servers.engines import rerank_engine
-from qwen_retrieval.servers.handle import REMEDY, Check, ServerHandle
+from qwen_retrieval.servers.handle import Check, ServerHandle
 from qwen_retrieval.servers.preparing import Prompts
 from qwen_retrieval.servers.reading import UnreadableError, read_scores
 from qwen_retrieval.servers.tokenizer import ServedModel, read_model
@@ -119,7 +119,7 @@ class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
             SCORE_BYTES,
         )
         return stages.finished_scores(
-            settings, values, work.inverse, probabilities=True, remedy=REMEDY
+            settings, values, work.inverse, probabilities=True, remedy=self._remedy
         )
 
     def _values(self, answer: object, count: int, call: Call) -> list[float]:
