@@ -20,8 +20,8 @@ from qwen_retrieval.servers.transport import _Again, _message, _retry_after
 
 def refused(status: int, waits: float | None = None, words: str = "") -> ServerRefusedError:
     """Return the error of such an answer."""
-    error = ServerRefusedError(words)
-    error.status, error.retry_after = status, waits
+    error = ServerRefusedError("refused")
+    error.status, error.retry_after, error.words = status, waits, words
     return error
 
 
