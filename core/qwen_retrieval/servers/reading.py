@@ -90,7 +90,7 @@ def _vector(entry: Any) -> Vectors:  # noqa: ANN401 - JSON
         if not isinstance(row, list):
             raise UnreadableError(f"a result holds no vector ({entry!r:.120})")
         if any(isinstance(number, str | bool) for number in row):
-            raise UnreadableError(f"a vector holds something other than numbers ({row!r:.120})")
+            raise UnreadableError(f"a vector cannot be read ({row!r:.120})")
         return np.asarray(row, np.float32)  # null, as NaN is often written, becomes NaN again
     except (TypeError, ValueError, OverflowError, binascii.Error) as error:
         raise UnreadableError(f"a vector cannot be read ({error!s:.120})") from error
@@ -106,7 +106,7 @@ def _number(entry: Any, score: Callable[[Any], float]) -> float:  # noqa: ANN401
     if value is None and entry is not None:  # as NaN is often written
         return float("nan")
     if isinstance(value, str | bool):
-        raise UnreadableError(f"a score is something other than a number ({entry!r:.120})")
+        raise UnreadableError(f"a score cannot be read ({entry!r:.120})")
     try:
         return score(value)
     except (TypeError, ValueError, OverflowError) as error:
