@@ -147,7 +147,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
 
     def _read(self) -> ServedModel:
         model = read_model(self.settings)
-        if model.is_embedder is False or _is_classifier(model.config):
+        if not model.is_embedder or _is_classifier(model.config):
             raise WrongModelError(f"{model.name} is no embedding model; open it as a reranker.")
         return model
 

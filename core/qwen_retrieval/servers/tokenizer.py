@@ -34,7 +34,7 @@ class ServedModel:
         control: its control tokens.
         config: config.json, empty where there is none.
         prompts: saved beside the model.
-        is_embedder: what its files say; None where they say nothing.
+        is_embedder: what its modules say; without any, its tokenizer.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ServedModel:
     control: tuple[str, ...]
     config: dict[str, Any]
     prompts: dict[str, str | None]
-    is_embedder: bool | None
+    is_embedder: bool
 
     @property
     def context(self) -> int | None:
@@ -101,7 +101,7 @@ def read_model(settings: ModelSettings) -> ServedModel:
         control=tuple(token.content for token in tokenizer.get_added_tokens_decoder().values()),
         config=config,
         prompts=saved.get("prompts") or {},
-        is_embedder=_is_embedder(files.json("modules.json")),
+        is_embedder=_is_embedder(files.json("modules.json"), tokenizer),
     )
 
 
@@ -127,7 +127,8 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _is_embedder(modules: object) -> bool | None:
+def _is_embedder(modules: object, tokenizer: Tokenizer) -> bool:
     if not isinstance(modules, list):
-        return None
+        # An embedder's tokenizer closes each text by itself; a reranker's adds nothing.
+        return bool(tokenizer.encode("").ids)
     return any(str(module.get("type", "")).endswith("Pooling") for module in modules)
