@@ -186,6 +186,15 @@ def printed(found: Sequence[Row], console: Console) -> None:
         console.print(table)
 
 
+def markdown(found: Sequence[Row]) -> str:
+    """Return one table in Markdown; what all clients made of a fault stands there once."""
+    lines = ["| fault | once | every time |", "|---|---|---|"]
+    for fault in dict.fromkeys(row.fault for row in found):
+        rows = [row for row in found if row.fault is fault]
+        lines.append(f"| {fault} | {_cell(rows, 'once')} | {_cell(rows, 'always')} |")
+    return "\n".join(lines)
+
+
 def _when(when: str) -> str:
     return "once" if when == "once" else "every time"
 
@@ -199,12 +208,16 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="every engine")
+    parser.add_argument("--markdown", action="store_true", help="as the documentation has it")
     parser.add_argument("--only", nargs="*", help="names of faults; all by default")
     chosen = parser.parse_args()
     faults = [each for each in FAULTS if not chosen.only or each.name in chosen.only]
     console = Console(width=None if sys.stdout.isatty() else 200)
     found = rows(EVERY if chosen.all else REPRESENTATIVE, faults)
-    printed(found, console)
+    if chosen.markdown:
+        sys.stdout.write(markdown(found) + "\n")
+    else:
+        printed(found, console)
     bad = 0
     for row in found:
         for complaint in row.complaints():
