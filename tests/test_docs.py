@@ -78,9 +78,8 @@ def commands(page: Path) -> list[list[str]]:
 def sessions() -> set[str]:
     """The names of the sessions in noxfile.py."""
     source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
-    return set(
-        re.findall(r"^def (\w+)\(session: nox.Session(?:, framework: str)?\)", source, re.MULTILINE)
-    )
+    begins = r"^def (\w+)\(session: nox.Session(?:, (?:framework|engine): str)?\)"
+    return set(re.findall(begins, source, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -18,6 +18,7 @@
     │   ├── ServerRefusedError               it answers with a status that is an error
     │   │   └── ServerAccessError (PermissionError) 401 or 403: the key
     │   ├── ServerAnswerError  (ValueError)  it answers something other than was asked for
+    │   ├── ServerSetupError                 it is started in a way that gives wrong answers
     │   └── ServerUnsupportedError (NotImplementedError) it cannot do this as promised
     ├── NonFiniteError       (ArithmeticError) NaN or infinity in a vector or score
     ├── IndexMismatchError   (ValueError)    an index was made by another embedder
@@ -88,10 +89,12 @@ class ServerRefusedError(ServerError):
 
     Attributes:
         status: of the answer, such as 404.
+        words: the server's own, shortened.
         retry_after: seconds after which the server would like to be asked again, or None.
     """
 
     status: int = 0
+    words: str = ""
     retry_after: float | None = None
 
 
@@ -101,6 +104,10 @@ class ServerAccessError(ServerRefusedError, PermissionError):
 
 class ServerAnswerError(ServerError, ValueError):
     """The server answers something other than what was asked for."""
+
+
+class ServerSetupError(ServerError):
+    """A server is started in a way that gives wrong answers; names the options that mend it."""
 
 
 class ServerUnsupportedError(ServerError, NotImplementedError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
     from qwen_retrieval.contract import Embedder, Reranker
@@ -33,7 +35,7 @@ def open_embedder(
         _refuse_loaded(settings, loaded)
         from qwen_retrieval.servers.embedder import ServerEmbedder  # noqa: PLC0415 - only if asked
 
-        return ServerEmbedder(settings, token=token)
+        return ServerEmbedder(settings, token=token, check=_check(settings))
     from qwen_retrieval.local.embedder import LocalEmbedder  # noqa: PLC0415 - loads torch later
 
     return LocalEmbedder(settings, token=token, loaded=loaded)
@@ -57,7 +59,7 @@ def open_reranker(
         _refuse_loaded(settings, loaded)
         from qwen_retrieval.servers.reranker import ServerReranker  # noqa: PLC0415 - only if asked
 
-        return ServerReranker(settings, token=token)
+        return ServerReranker(settings, token=token, check=_check(settings))
     from qwen_retrieval.local.reranker import LocalReranker  # noqa: PLC0415 - loads torch later
 
     return LocalReranker(settings, token=token, loaded=loaded)
@@ -69,3 +71,11 @@ def _refuse_loaded(settings: ModelSettings, loaded: object) -> None:
             f"server is {settings.server!r}, but a model already loaded computes in this process;"
             " leave one of the two out."
         )
+
+
+def _check(settings: ModelSettings) -> Callable[[Any, str | None], None] | None:
+    if not settings.check_server:
+        return None
+    from qwen_retrieval.doctor.examine import require_right  # noqa: PLC0415 - only if asked
+
+    return require_right

@@ -79,6 +79,8 @@ class ModelSettings:
         max_retries: times a request is sent again that failed for want of time, room or network.
         max_concurrency: requests under way at once.
         verify_tls: check the server's certificate; a path names the authorities to trust instead.
+        check_server: before the first call, examine the server as ``qwen-retrieval doctor`` does,
+            and raise `ServerSetupError` where something is set up wrongly.
     """
 
     model: str
@@ -104,6 +106,7 @@ class ModelSettings:
     max_retries: int = 4
     max_concurrency: int = 8
     verify_tls: bool | str = True
+    check_server: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without loading the model."""
@@ -154,6 +157,7 @@ class ModelSettings:
                 f"verify_tls is {self.verify_tls!r}; give True, False, or the path of a file with"
                 " the certificates to trust."
             )
+        _flag("check_server", self.check_server)
         if self.server is None:
             for name in ("base_url", "served_model"):
                 if getattr(self, name) is not None:
@@ -252,7 +256,7 @@ class EmbedderSettings(ModelSettings):
             return
         if released.kind != "embedder":
             raise WrongModelError(f"{self.model} is a reranker; give it to RerankerSettings.")
-        if self.dimensions is not None:
+        if self.dimensions is not None and self.server != "dashscope":  # whose models are its own
             check_dimensions(self.dimensions, MIN_DIMENSIONS, released.width, self.model)
 
     def identity(self) -> dict[str, Any]:
@@ -376,6 +380,11 @@ def _positive(name: str, value: object, *, optional: bool) -> None:
 def _not_negative(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{name} is {value!r}; give a whole number from 0 up.")
+
+
+def _flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{name} is {value!r}; give True or False.")
 
 
 def _seconds(name: str, value: object) -> None:

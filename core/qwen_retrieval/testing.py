@@ -49,6 +49,7 @@ class FakeEmbedder:
         *,
         token: str | None = None,  # noqa: ARG002 - the signature of the real one
         loaded: Any = None,  # noqa: ANN401, ARG002 - the same
+        check: Any = None,  # noqa: ANN401, ARG002 - the same
     ) -> None:
         """Take settings as the real embedder does; there are no weights to share or load."""
         self.settings = EmbedderSettings() if settings is None else settings
@@ -118,6 +119,7 @@ class FakeReranker:
         *,
         token: str | None = None,  # noqa: ARG002 - the signature of the real one
         loaded: Any = None,  # noqa: ANN401, ARG002 - the same
+        check: Any = None,  # noqa: ANN401, ARG002 - the same
     ) -> None:
         """Take settings as the real reranker does; there are no weights to share or load."""
         self.settings = RerankerSettings() if settings is None else settings
@@ -192,6 +194,8 @@ def doubles() -> Iterator[None]:
     with (
         patch("qwen_retrieval.local.embedder.LocalEmbedder", FakeEmbedder),
         patch("qwen_retrieval.local.reranker.LocalReranker", FakeReranker),
+        patch("qwen_retrieval.servers.embedder.ServerEmbedder", FakeEmbedder),
+        patch("qwen_retrieval.servers.reranker.ServerReranker", FakeReranker),
     ):
         yield
 

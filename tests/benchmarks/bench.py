@@ -30,12 +30,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
+from contenders import LONG, REFERENCE, engines  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from shapes import SHAPES, checkpoint, linear_parameters, work_folder  # noqa: E402
 from workloads import Workload, workloads  # noqa: E402
-
-from engines import LONG, REFERENCE, engines  # noqa: E402
 
 RUNS = 3
 SPARE_SECONDS = 120

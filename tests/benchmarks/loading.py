@@ -20,12 +20,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from contenders import engines  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from shapes import SHAPES, checkpoint, linear_parameters  # noqa: E402
 from workloads import Workload, workloads  # noqa: E402
-
-from engines import engines  # noqa: E402
 
 VOCABULARY = 151_669
 

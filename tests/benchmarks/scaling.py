@@ -19,12 +19,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 
 import matplotlib as mpl  # noqa: E402
+from contenders import ours, sentence_transformers  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from shapes import SHAPES, checkpoint, work_folder  # noqa: E402
 from workloads import Workload, workloads  # noqa: E402
-
-from engines import ours, sentence_transformers  # noqa: E402
 
 ENGINES: dict[str, Callable[..., Any]] = {
     "ours": partial(ours, dtype="float32"),

@@ -18,12 +18,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
+from contenders import OURS, engines  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from shapes import SHAPES, checkpoint  # noqa: E402
 from workloads import workloads  # noqa: E402
-
-from engines import OURS, engines  # noqa: E402
 
 PARTS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "onednn::", "aten::linear"),

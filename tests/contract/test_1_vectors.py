@@ -143,6 +143,9 @@ def test_dimensions_outside_a_released_models_range_are_refused_when_it_is_made(
     embedder: Any,
 ) -> None:
     """Promise 1: the range of a released model is known before it is loaded."""
+    if embedder.subject.own_model:  # which has a range of its own
+        assert embedder(model="Qwen/Qwen3-Embedding-0.6B", dimensions=1025)
+        return
     with pytest.raises(SettingsError, match=r"dimensions is 1025.*32 to 1024"):
         embedder(model="Qwen/Qwen3-Embedding-0.6B", dimensions=1025)
 

@@ -85,6 +85,10 @@ def test_a_prefixed_query_can_be_taken_as_it_is(
 ) -> None:
     """Promise 3: with "as_is" it is never doubled, and bare queries still get theirs."""
     face = computing_embedder(prefixed_query="as_is", query_instruction=OTHER_TASK)
+    if not computing_embedder.subject.takes_prompt:
+        with pytest.raises(ServerUnsupportedError, match="puts one before it too"):
+            face.queries([PREFIXED])
+        return
     expected = reference_embedder.query(QUESTION, OWN_TASK)
     np.testing.assert_allclose(array(face.queries([PREFIXED]))[0], expected, atol=1e-5)
     other = reference_embedder.query(QUESTION, OTHER_TASK)
@@ -99,7 +103,8 @@ def test_prompts_are_put_before_the_text_verbatim(
         with pytest.raises(ServerUnsupportedError, match="query_prompt is 'ask: '"):
             computing_embedder(query_prompt="ask: ").queries([QUESTION])
         return
-    tell = computing_embedder.subject.usable([" tell: ", "tell: "])[0]
+    refusal = computing_embedder.subject.refusal
+    tell = next(each for each in (" tell: ", "tell: ") if refusal(each + QUESTION) is None)
     face = computing_embedder(query_prompt="ask:\n ", document_prompt=tell)
     asked, told = (
         reference_embedder.vector(f) for f in (f"ask:\n {QUESTION}", f"{tell}{QUESTION}")
@@ -145,5 +150,5 @@ def test_a_reranking_call_can_carry_an_instruction_of_its_own(
     found = face.scores(QUESTION, DOCUMENTS, instruction=task)
     expected = [expect(QUESTION, text, task) for text in DOCUMENTS]
     assert found == pytest.approx(expected, abs=1e-5, rel=1e-5)
-    assert max(abs(a - b) for a, b in zip(found, before, strict=True)) > 1e-3
+    assert max(abs(a - b) for a, b in zip(found, before, strict=True)) > 1e-4
     assert face.scores(QUESTION, DOCUMENTS) == pytest.approx(before, abs=1e-6, rel=1e-6)

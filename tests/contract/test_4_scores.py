@@ -205,7 +205,7 @@ def test_a_cut_text_keeps_its_end_token(
     computing_embedder: Any, reference_embedder: ReferenceEmbedder
 ) -> None:
     """Promise 4: embedded texts are cut before EOS, with one warning, or refused."""
-    long = "copy a file to another place " * 12
+    long = ("copy a file to another place " * 12).strip()
     with pytest.warns(TruncationWarning, match="1 of 2 .* longer than 40 tokens") as caught:
         found = computing_embedder(max_length=40).documents(["a", long])
     assert len(caught) == 1

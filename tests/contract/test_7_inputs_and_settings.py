@@ -40,6 +40,7 @@ CHANGED: dict[str, Any] = {
     "max_retries": 0,
     "max_concurrency": 3,
     "verify_tls": "own.pem",
+    "check_server": True,
     "query_instruction": "Find:\n\t{it} “exactly”",
     "query_prompt": " ask: ",
     "document_prompt": " tell:\n",

@@ -88,7 +88,8 @@ def test_the_core_imports_in_a_tenth_of_a_second() -> None:
 def test_the_core_loads_neither_torch_nor_a_framework() -> None:
     """`import qwen_retrieval` leaves torch, its users and the frameworks alone."""
     tops = {name.split(".")[0] for name in measure("import qwen_retrieval")["new"]}
-    assert tops.isdisjoint({*HEAVY, "langchain_core", "llama_index", "haystack", "pydantic"})
+    others = {"langchain_core", "llama_index", "haystack", "pydantic", "httpx", "stamina"}
+    assert tops.isdisjoint({*HEAVY, *others})
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -125,3 +126,14 @@ def test_opening_the_core_loads_no_weights() -> None:
         "import qwen_retrieval",
     )["new"]
     assert {module.split(".")[0] for module in new}.isdisjoint(HEAVY)
+
+
+def test_opening_a_server_connects_to_nothing() -> None:
+    """Neither its packages nor those of local models are loaded before the first call."""
+    at = "server='vllm', base_url='http://127.0.0.1:9'"
+    new = measure(
+        f"qwen_retrieval.open_embedder(qwen_retrieval.EmbedderSettings({at}));"
+        f"qwen_retrieval.open_reranker(qwen_retrieval.RerankerSettings({at}))",
+        "import qwen_retrieval",
+    )["new"]
+    assert {module.split(".")[0] for module in new}.isdisjoint({*HEAVY, "httpx", "stamina"})

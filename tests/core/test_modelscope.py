@@ -16,7 +16,7 @@ from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, op
 from qwen_retrieval.errors import ModelNotFoundError
 from qwen_retrieval.local.embedder import LocalEmbedder
 
-USED = {"model_id", "revision", "local_files_only", "token"}
+USED = {"model_id", "revision", "local_files_only", "token", "allow_patterns"}
 """Parameters of `modelscope.snapshot_download` that the library relies on."""
 
 

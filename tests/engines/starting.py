@@ -94,7 +94,7 @@ def llama_cpp(kind: str, *options: str) -> Launch:
             "-m", str(folder / f"{kind}.gguf"),
             *serving,
             # Each of the slots gets its part of the context, and a batch has to hold a sequence.
-            "-c", str(CONTEXT), "-b", str(CONTEXT), "-ub", str(CONTEXT),
+            "-c", str(CONTEXT + 256), "-b", str(CONTEXT + 256), "-ub", str(CONTEXT + 256),
             "--parallel", "1",
             *options,
         ]

@@ -10,8 +10,10 @@ import pytest
 
 from contract.faces import RERANKERS, Face, Maker, makers
 from engines import material
+from engines.choices import is_ours
 from engines.starting import CONTEXT, TINY
 from qwen_retrieval import RerankerSettings, open_reranker
+from qwen_retrieval.doctor import examine
 from qwen_retrieval.errors import ServerUnsupportedError
 from qwen_retrieval.servers.engines import RERANK
 
@@ -81,7 +83,11 @@ def test_an_instruction_that_would_be_ignored_is_refused(engine: str, url: str) 
     there.close()
 
 
-@pytest.mark.parametrize("maker", makers(RERANKERS, lambda each: each.name != "doubles"), ids=str)
+@pytest.mark.parametrize(
+    "maker",
+    makers(RERANKERS, is_ours),
+    ids=str,
+)
 def test_every_framework_hands_them_out(maker: Maker, engine: str, url: str, record: Any) -> None:
     """The core and each framework's class, by methods and by coroutines."""
     here = local()
@@ -97,3 +103,18 @@ def test_every_framework_hands_them_out(maker: Maker, engine: str, url: str, rec
     record(f"through {maker}", f"largest difference {largest:.1e}")
     assert largest <= NEAR
     here.close()
+
+
+@pytest.mark.parametrize("local", [str(TINY / "reranker"), None], ids=["with a copy", "alone"])
+def test_the_doctor_finds_nothing_wrong(
+    engine: str, url: str, local: str | None, record: Any
+) -> None:
+    """On a server that is started rightly every check passes."""
+    settings = RerankerSettings(**COMMON, server=engine, base_url=url)
+    report = examine(settings, local=local)
+    for each in report.findings:
+        record(
+            f"doctor, reranker, {'with a copy' if local else 'alone'}",
+            f"{each.status} {each.check}: {each.measured}",
+        )
+    assert report.ok, report.to_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from contract.reference import ReferenceEmbedder, ReferenceReranker
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
+from qwen_retrieval.errors import ServerTimeoutError
 from servers.fault_server import FaultServer
-from servers.networks import EMBEDDER, RERANKER
+from servers.networks import EMBEDDER, LOADING, RERANKER
 
 QUERY = "How do I copy a file with its metadata?"
 TEXTS = (
@@ -30,6 +32,10 @@ Way = Literal["sync", "async"]
 def open_client(server: FaultServer, *, token: str | None = None, **values: Any) -> Any:
     """Return an embedder or reranker whose server is this one."""
     given = {"server": server.engine.name, "base_url": server.url, "timeout": 10.0, **values}
+    if server.engine.name == "dashscope":  # whose own models it would ask for
+        given["served_model"] = server.engine.model
+    if server.engine.name == "dashscope":  # which else stands for a model of its own
+        given.setdefault("served_model", server.engine.model)
     if server.engine.setup.serves == "embedder":
         settings = {"model": str(EMBEDDER), **given}
         return open_embedder(EmbedderSettings(**settings), token=token)
@@ -63,6 +69,14 @@ class Client:
             return call(self.client, texts)
         return self._runner.run(acall(self.client, texts))
 
+    def warm(self) -> None:
+        """Be answered once, however long that takes a machine with other work."""
+        for _ in range(9):
+            with suppress(ServerTimeoutError):
+                self.use()
+                return
+        self.use()
+
     def close_inner(self) -> None:
         """Close the client, and keep the event loop."""
         if self._runner is None:
@@ -77,6 +91,13 @@ class Client:
             self._runner.close()
 
 
+def prepare() -> None:
+    """Compute what `is_right` compares with, so that no thread waits for it later."""
+    for each in TEXTS:
+        _embedder().vector(each)
+        _reranker().probability(QUERY, each)
+
+
 def is_right(found: Any, texts: Sequence[str] = TEXTS) -> bool:
     """Say whether every text has its own result, in the order that was asked for."""
     if isinstance(found, np.ndarray):
@@ -89,11 +110,21 @@ def is_right(found: Any, texts: Sequence[str] = TEXTS) -> bool:
     )
 
 
-@cache
 def _embedder() -> ReferenceEmbedder:
+    with LOADING:
+        return _loaded_embedder()
+
+
+def _reranker() -> ReferenceReranker:
+    with LOADING:
+        return _loaded_reranker()
+
+
+@cache
+def _loaded_embedder() -> ReferenceEmbedder:
     return ReferenceEmbedder(EMBEDDER)
 
 
 @cache
-def _reranker() -> ReferenceReranker:
+def _loaded_reranker() -> ReferenceReranker:
     return ReferenceReranker(RERANKER)

@@ -45,7 +45,9 @@ def changed(item: Any, change: Callable[[list[Number]], list[Number]]) -> Any:
 def _changed(numbers: Any, change: Callable[[list[Number]], list[Number]]) -> Any:
     if not isinstance(numbers, str):
         return change(numbers)
-    decoded = np.frombuffer(base64.b64decode(numbers), "<f4").tolist()
+    row = change(np.frombuffer(base64.b64decode(numbers), "<f4").tolist())
+    if any(isinstance(value, str) for value in row):
+        return numbers[:-6] + "½½"  # of which base64 has none
     # Base64 knows no null: what would be one is NaN there.
-    row = [np.nan if value is None else value for value in change(decoded)]
+    row = [np.nan if value is None else value for value in row]
     return base64.b64encode(np.asarray(row, "<f4").tobytes()).decode("ascii")

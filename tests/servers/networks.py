@@ -21,6 +21,9 @@ EMBEDDER = TINY / "embedder"
 RERANKER = TINY / "reranker"
 END = "<|endoftext|>"
 
+LOADING = Lock()
+"""Transformers must not load in two threads at once: tied weights were then found missing."""
+
 Ids = tuple[int, ...]
 Vector = NDArray[np.float64]
 
@@ -86,15 +89,25 @@ class RerankerNetwork(_Network):
         return logits.double().numpy()
 
 
-@cache
 def embedder(*, trained: bool = True) -> EmbedderNetwork:
     """Return the tiny embedder; untrained, another model of the same shape."""
+    with LOADING:
+        return _embedder(trained)
+
+
+def reranker(*, trained: bool = True) -> RerankerNetwork:
+    """Return the tiny reranker; untrained, another model of the same shape."""
+    with LOADING:
+        return _reranker(trained)
+
+
+@cache
+def _embedder(trained: bool) -> EmbedderNetwork:  # noqa: FBT001 - what is kept is found by it
     return EmbedderNetwork(EMBEDDER, trained=trained)
 
 
 @cache
-def reranker(*, trained: bool = True) -> RerankerNetwork:
-    """Return the tiny reranker; untrained, another model of the same shape."""
+def _reranker(trained: bool) -> RerankerNetwork:  # noqa: FBT001 - the same
     return RerankerNetwork(RERANKER, trained=trained)
 
 

@@ -23,7 +23,7 @@ from rich.console import Console  # noqa: E402 - found through the line above
 from rich.table import Table  # noqa: E402 - the same
 
 from qwen_retrieval.errors import QwenRetrievalError  # noqa: E402 - the same
-from servers.clients import Client, Way, is_right  # noqa: E402 - the same
+from servers.clients import Client, Way, is_right, prepare  # noqa: E402 - the same
 from servers.engines import ENGINES  # noqa: E402 - the same
 from servers.fault_server import FaultServer  # noqa: E402 - the same
 from servers.faults import FAULTS, GOES_WELL, Fault, applies  # noqa: E402 - the same
@@ -43,6 +43,7 @@ EVERY = tuple(
     for name, engine in ENGINES.items()
     if kind in engine.serves and (name, kind) != ("infinity", "reranker")
 )
+TIMEOUT = 3.0
 SLACK = 1.0
 """Seconds that a call may take beyond its timeout: one for a machine that has other work too."""
 
@@ -111,8 +112,8 @@ def _complaints(found: Outcome, row: Row) -> Iterator[str]:
                 yield f"the message names no remedy: {message}"
         if KEY in message or KEY in repr(found.error):
             yield "the key is in the message"
-    if found.seconds > row.fault.timeout + SLACK:
-        yield f"took {found.seconds:.1f} s with a timeout of {row.fault.timeout} s"
+    if found.seconds > TIMEOUT + SLACK:
+        yield f"took {found.seconds:.1f} s with a timeout of {TIMEOUT} s"
 
 
 REMEDIES = (
@@ -125,6 +126,7 @@ def rows(
     subjects: Sequence[tuple[str, Kind]] = REPRESENTATIVE, faults: Sequence[Fault] = FAULTS
 ) -> list[Row]:
     """Return all rows; the clients work side by side, since they mostly wait."""
+    prepare()
     ways: tuple[Way, ...] = ("sync", "async")
     clients = [(*subject, way) for subject in subjects for way in ways]
     with ThreadPoolExecutor(8) as pool:
@@ -134,20 +136,19 @@ def rows(
 
 def _client_rows(engine: str, kind: Kind, way: Way, faults: Sequence[Fault]) -> Iterator[Row]:
     with FaultServer(engine, serves=kind, api_key=KEY) as server:
+        client = Client(server, way=way, token=KEY, timeout=TIMEOUT, max_retries=2)
+        client.warm()  # what a client asks a server for at first is no part of this
         for fault in faults:
             if not applies(fault, kind, indexed=_indexed(server, engine, kind)):
                 continue
-            # A timeout of its own needs a client of its own.
-            client = Client(server, way=way, token=KEY, timeout=fault.timeout)
-            client.use()  # what a client asks a server for at first is no part of this
             outcomes = []
             for times in (1, None, 0):
                 server.heal()
                 if times != 0:
                     server.inject(fault, times=times)
                 outcomes.append(_outcome(server, client))
-            client.close()
             yield Row(fault, engine, kind, way, server.url, *outcomes)
+        client.close()
 
 
 def _indexed(server: FaultServer, engine: str, kind: Kind) -> bool:
@@ -185,6 +186,15 @@ def printed(found: Sequence[Row], console: Console) -> None:
         console.print(table)
 
 
+def markdown(found: Sequence[Row]) -> str:
+    """Return one table in Markdown; what all clients made of a fault stands there once."""
+    lines = ["| fault | once | every time |", "|---|---|---|"]
+    for fault in dict.fromkeys(row.fault for row in found):
+        rows = [row for row in found if row.fault is fault]
+        lines.append(f"| {fault} | {_cell(rows, 'once')} | {_cell(rows, 'always')} |")
+    return "\n".join(lines)
+
+
 def _when(when: str) -> str:
     return "once" if when == "once" else "every time"
 
@@ -198,12 +208,16 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="every engine")
+    parser.add_argument("--markdown", action="store_true", help="as the documentation has it")
     parser.add_argument("--only", nargs="*", help="names of faults; all by default")
     chosen = parser.parse_args()
     faults = [each for each in FAULTS if not chosen.only or each.name in chosen.only]
     console = Console(width=None if sys.stdout.isatty() else 200)
     found = rows(EVERY if chosen.all else REPRESENTATIVE, faults)
-    printed(found, console)
+    if chosen.markdown:
+        sys.stdout.write(markdown(found) + "\n")
+    else:
+        printed(found, console)
     bad = 0
     for row in found:
         for complaint in row.complaints():

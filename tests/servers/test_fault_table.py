@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from servers import table
 from servers.faults import FAULTS, Fault
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "faults.md"
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[table.Row]:
     """What the clients of the representative engines made of all faults."""
     return table.rows()
+
+
+def test_the_documentation_holds_the_table(rows: list[table.Row]) -> None:
+    """Printed by ``python tests/servers/table.py --markdown``."""
+    assert table.markdown(rows) in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)

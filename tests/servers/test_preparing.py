@@ -160,7 +160,7 @@ class TestFiles:
         """The tokenizer alone will do."""
         shutil.copy(EMBEDDER / "tokenizer.json", tmp_path)
         model = self.read(tmp_path)
-        assert (model.width, model.context, model.is_embedder) == (None, None, None)
+        assert (model.width, model.context) == (None, None)
 
     def test_the_small_files_tell_width_context_and_prompts(self, embedder: ServedModel) -> None:
         """Nobody else has to be asked."""

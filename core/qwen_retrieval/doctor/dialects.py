@@ -47,6 +47,11 @@ def _tei(model: str, texts: Sequence[str], dimensions: int | None) -> Request:  
     return Request("/embed", body if dimensions is None else {**body, "dimensions": dimensions})
 
 
+def _ollama(model: str, texts: Sequence[str], dimensions: int | None) -> Request:
+    body: Body = {"model": model, "input": list(texts), "truncate": False}
+    return Request("/api/embed", body if dimensions is None else {**body, "dimensions": dimensions})
+
+
 def _jina(
     path: str, instruction_name: str | None
 ) -> Callable[[str, str, Sequence[str], str | None], Request]:
@@ -91,7 +96,7 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "ollama": Dialect(
         version=("/api/version", "version"),
-        embed=_openai("/api/embed"),
+        embed=_ollama,
     ),
     "openai": Dialect(embed=_openai("/embeddings")),
     "jina": Dialect(rerank=_jina("/rerank", None), takes_instruction=False),

@@ -142,7 +142,12 @@ def long(subject: EmbedderSubject) -> Finding:
     sentences = (room - 16) // (len(subject.ids(long_text(2, ""))) - len(subject.ids(SENTENCE)))
     ends = [long_text(sentences, last) for last in ("It is open.", "It has burnt down.")]
     tokens = len(subject.ids(ends[0]))
-    first, second = subject.text_vectors(ends)
+    try:
+        first, second = subject.text_vectors(ends)
+    except ServerRefusedError:
+        if limit is not None:
+            raise
+        return passed(f"{tokens} tokens are refused, not cut: set max_length to what it takes")
     near = float(cosines(first[None], second[None])[0])
     if near >= 1 - 1e-6:
         return failed(

@@ -10,7 +10,7 @@ from qwen_retrieval.doctor import embedding, reranking
 from qwen_retrieval.doctor.checks import Check, run_checks
 from qwen_retrieval.doctor.report import Finding, Report
 from qwen_retrieval.doctor.subject import EmbedderSubject, RerankerSubject
-from qwen_retrieval.errors import TruncationWarning
+from qwen_retrieval.errors import ServerSetupError, TruncationWarning
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def examine(
             is compared with published values where there are some, and otherwise with itself.
         quick: leave out what takes long.
     """
-    settings = replace(settings, progress_bar=False)
+    settings = replace(settings, progress_bar=False, check_server=False)
     subject: Subject[Any]
     checks: Sequence[Check[Any]]
     if isinstance(settings, EmbedderSettings):
@@ -49,6 +49,21 @@ def examine(
     finally:
         subject.client.close()
     return Report(_title(subject), _reference(subject, findings), tuple(findings))
+
+
+def require_right(settings: EmbedderSettings | RerankerSettings, token: str | None) -> None:
+    """Raise where a server is set up wrongly; what ``check_server=True`` runs.
+
+    Raises:
+        ServerSetupError: naming each check that failed, what it measured, and the mend.
+    """
+    failed = examine(settings, token=token, quick=True).failed
+    if failed:
+        causes = "; ".join(f"{each.check}: {each.measured} → {each.mend}" for each in failed)
+        raise ServerSetupError(
+            f"the {settings.server} server at {settings.base_url} gives wrong answers ({causes})."
+            " Start it so, or set check_server=False to use it as it is."
+        )
 
 
 def _title(subject: Subject[Any]) -> str:

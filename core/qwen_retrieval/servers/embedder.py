@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qwen_retrieval import stages
+from qwen_retrieval import prompts, stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION, RELEASED
-from qwen_retrieval.errors import WrongModelError
+from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
 from qwen_retrieval.servers.engine import Call, EmbeddingEngine
 from qwen_retrieval.servers.engines import embedding_engine
-from qwen_retrieval.servers.handle import REMEDY, ServerHandle
+from qwen_retrieval.servers.handle import Check, ServerHandle
 from qwen_retrieval.servers.preparing import Texts
 from qwen_retrieval.servers.reading import read_vectors
 from qwen_retrieval.servers.tokenizer import ServedModel, read_model
@@ -33,9 +33,15 @@ WIDEST = 8192
 class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
     """An `Embedder` over a server."""
 
-    def __init__(self, settings: EmbedderSettings, *, token: str | None = None) -> None:
-        """See `qwen_retrieval.open_embedder`."""
-        super().__init__(settings, token, embedding_engine(settings))
+    def __init__(
+        self,
+        settings: EmbedderSettings,
+        *,
+        token: str | None = None,
+        check: Check[EmbedderSettings] | None = None,
+    ) -> None:
+        """See `qwen_retrieval.open_embedder`; `check` is run before the first call."""
+        super().__init__(settings, token, embedding_engine(settings), check)
         self._full: int | None = None
 
     @property
@@ -67,6 +73,11 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
     async def _queries(self, texts: Sequence[str], instruction: str | None) -> Vectors:
         settings = self.settings
         queries = stages.check_queries(settings, texts, instruction)
+        if self._engine.own_instruction and any(map(prompts.is_prefixed, queries)):
+            raise ServerUnsupportedError(
+                f"a query already begins with an instruction, and {self._engine.title} puts one"
+                " before it too; give the bare query and the instruction apart."
+            )
         chosen = settings.query_instruction if instruction is None else instruction
         task = DEFAULT_INSTRUCTION if chosen is None else chosen
 
@@ -118,7 +129,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         width = stages.chosen_width(self.settings, self._full, is_qwen3=True)
         return await in_thread(
             lambda stop: stages.finished_vectors(  # noqa: ARG005
-                self.settings, rows, work.inverse, width, remedy=REMEDY
+                self.settings, rows, work.inverse, width, remedy=self._remedy
             )
         )
 
@@ -136,7 +147,7 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
 
     def _read(self) -> ServedModel:
         model = read_model(self.settings)
-        if model.is_embedder is False or _is_classifier(model.config):
+        if not model.is_embedder or _is_classifier(model.config):
             raise WrongModelError(f"{model.name} is no embedding model; open it as a reranker.")
         return model
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from qwen_retrieval.batches import plan
 from qwen_retrieval.errors import (
@@ -31,21 +33,25 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="ModelSettings")
 E = TypeVar("E", bound="EmbeddingEngine | RerankEngine")
 R = TypeVar("R")
+Check: TypeAlias = Callable[[S, str | None], None]
+"""Raises where a server, named by settings and key, is not to be used."""
 
 BATCH_TOKENS = 16_384
 KEY_VARIABLE = "QWEN_RETRIEVAL_API_KEY"
 LISTING_BYTES = 4_000_000
-REMEDY = "the usual cause is that the server computes in float16: start it with float32 or bfloat16"
 
 
 class ServerHandle(Generic[S, E]):
     """One holder of connections to a server."""
 
-    def __init__(self, settings: S, token: str | None, engine: E) -> None:
+    def __init__(
+        self, settings: S, token: str | None, engine: E, check: Check[S] | None = None
+    ) -> None:
         require_extra()
         self.settings = settings
         self._engine = engine
         self._token = token
+        self._check = check
         self._transport = Transport(settings, root(settings, engine), engine.title, self._key())
         self._model: ServedModel | None = None
         self._found: Served | None = None
@@ -77,9 +83,17 @@ class ServerHandle(Generic[S, E]):
         """Return the answer to a request of the caller's own, with this handle's key and bounds."""
         return self._run(self._transport.ask(request, LISTING_BYTES))
 
-    def __reduce__(self) -> tuple[type, tuple[S]]:
+    def __reduce__(self) -> tuple[Callable[[S], Any], tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
-        return (type(self), (self.settings,))
+        return (partial(type(self), check=self._check), (self.settings,))
+
+    @property
+    def _remedy(self) -> str:
+        """What to do where a result is no number."""
+        return (
+            f"the usual cause is that {self._engine.title} at {self._transport.root} computes in"
+            " float16: start it with float32 or bfloat16"
+        )
 
     def _run(self, work: Coroutine[Any, Any, R]) -> R:
         return background.run(self._counted(work))
@@ -111,6 +125,10 @@ class ServerHandle(Generic[S, E]):
         if self._found is None:
             async with self._finding:
                 if self._found is None:
+                    if self._check is not None:
+                        check, settings, token = self._check, self.settings, self._token
+                        # Not in our own threads: it uses them itself, and all could wait for one.
+                        await asyncio.to_thread(check, settings, token)
                     self._found = await self._find()
         return model, self._found
 
@@ -201,12 +219,12 @@ class ServerHandle(Generic[S, E]):
         for name in names:
             if found is None and name is not None:
                 found = os.environ.get(name) or None
-        if found is not None and not (found.isascii() and found.isprintable() and " " not in found):
-            raise SettingsError(
-                "the server's key holds characters that no key has, such as a line break or a"
-                " space; give it as it was issued."
-            )
-        return found
+        if found is None or (re.fullmatch("[!-~]+", found)):
+            return found
+        raise SettingsError(
+            "the server's key is empty or holds characters that no key has, such as a line break or"
+            " a space; give it as it was issued."
+        )
 
 
 def _let_go(transport: Transport) -> None:

@@ -17,7 +17,9 @@ from qwen_retrieval.servers.engine import (
 
 def _props(answer: Any) -> list[Served]:  # noqa: ANN401 - JSON
     name = answer.get("model_alias") or answer["model_path"]
-    return [Served(str(name), context=answer["default_generation_settings"].get("n_ctx"))]
+    context = answer["default_generation_settings"].get("n_ctx")
+    # A sequence as long as the context is refused: one place is kept for a next token.
+    return [Served(str(name), context=None if context is None else context - 1)]
 
 
 EMBEDDING = EmbeddingEngine(

@@ -89,6 +89,8 @@ def _vector(entry: Any) -> Vectors:  # noqa: ANN401 - JSON
             row = row[0]  # llama.cpp wraps a pooled vector once more
         if not isinstance(row, list):
             raise UnreadableError(f"a result holds no vector ({entry!r:.120})")
+        if any(isinstance(number, str | bool) for number in row):
+            raise UnreadableError(f"a vector cannot be read ({row!r:.120})")
         return np.asarray(row, np.float32)  # null, as NaN is often written, becomes NaN again
     except (TypeError, ValueError, OverflowError, binascii.Error) as error:
         raise UnreadableError(f"a vector cannot be read ({error!s:.120})") from error
@@ -103,6 +105,8 @@ def _number(entry: Any, score: Callable[[Any], float]) -> float:  # noqa: ANN401
         value = value[0]
     if value is None and entry is not None:  # as NaN is often written
         return float("nan")
+    if isinstance(value, str | bool):
+        raise UnreadableError(f"a score cannot be read ({entry!r:.120})")
     try:
         return score(value)
     except (TypeError, ValueError, OverflowError) as error:

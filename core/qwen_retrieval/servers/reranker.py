@@ -13,7 +13,7 @@ from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
 from qwen_retrieval.ranking import rank
 from qwen_retrieval.servers.engine import Call, RerankEngine
 from qwen_retrieval.servers.engines import rerank_engine
-from qwen_retrieval.servers.handle import REMEDY, ServerHandle
+from qwen_retrieval.servers.handle import Check, ServerHandle
 from qwen_retrieval.servers.preparing import Prompts
 from qwen_retrieval.servers.reading import UnreadableError, read_scores
 from qwen_retrieval.servers.tokenizer import ServedModel, read_model
@@ -31,8 +31,14 @@ SCORE_BYTES = 1_000
 class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
     """A `Reranker` over a server."""
 
-    def __init__(self, settings: RerankerSettings, *, token: str | None = None) -> None:
-        """See `qwen_retrieval.open_reranker`."""
+    def __init__(
+        self,
+        settings: RerankerSettings,
+        *,
+        token: str | None = None,
+        check: Check[RerankerSettings] | None = None,
+    ) -> None:
+        """See `qwen_retrieval.open_reranker`; `check` is run before the first call."""
         engine = rerank_engine(settings)
         if settings.score_type == "logit" and not engine.gives_logits:
             raise ServerUnsupportedError(
@@ -40,7 +46,7 @@ class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
                 " large and the small are rounded away; set score_type='probability', or use vllm,"
                 " sglang or a local model."
             )
-        super().__init__(settings, token, engine)
+        super().__init__(settings, token, engine, check)
 
     def rerank(
         self,
@@ -113,7 +119,7 @@ class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
             SCORE_BYTES,
         )
         return stages.finished_scores(
-            settings, values, work.inverse, probabilities=True, remedy=REMEDY
+            settings, values, work.inverse, probabilities=True, remedy=self._remedy
         )
 
     def _values(self, answer: object, count: int, call: Call) -> list[float]:

@@ -101,8 +101,10 @@ class Sending:
         except ServerRefusedError as error:
             if len(batch) == 1 or not _too_large(error):
                 raise
-            self.room.items = (len(batch) + 1) // 2
             await self._halves(batch)
+            # Not before: where one alone is refused too, it was not the size.
+            half = (len(batch) + 1) // 2
+            self.room.items = half if self.room.items is None else min(half, self.room.items)
             return
         self._note(batch, asked, answer)
 
@@ -117,7 +119,8 @@ class Sending:
         except UnreadableError as error:
             raise ServerAnswerError(
                 f"{self.transport.title} at {self.transport.root}{asked.path} gives a wrong answer"
-                f" to {len(batch)} items: {error}."
+                f" to {len(batch)} items: {error}; check server= and base_url, and how the server"
+                " was started."
             ) from error
         for place, row in zip(batch, rows, strict=True):
             self.results[place] = row
@@ -128,7 +131,7 @@ class Sending:
 def _too_large(error: ServerRefusedError) -> bool:
     if error.status in {413, 422}:
         return True
-    words = str(error).lower()
+    words = error.words.lower()
     return error.status == 400 and any(word in words for word in TOO_LARGE)  # noqa: PLR2004
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class ServedModel:
         control: its control tokens.
         config: config.json, empty where there is none.
         prompts: saved beside the model.
-        is_embedder: what its files say; None where they say nothing.
+        is_embedder: what its modules say; without any, its tokenizer.
     """
 
     name: str
@@ -43,7 +44,7 @@ class ServedModel:
     control: tuple[str, ...]
     config: dict[str, Any]
     prompts: dict[str, str | None]
-    is_embedder: bool | None
+    is_embedder: bool
 
     @property
     def context(self) -> int | None:
@@ -90,17 +91,25 @@ def read_model(settings: ModelSettings) -> ServedModel:
             " client."
         )
     saved = files.json("config_sentence_transformers.json") or {}
-    tokenizer = _tokenizer(found)
+    state = found.stat()
+    tokenizer, plain, encode = _encoders(found, state.st_mtime_ns, state.st_size)
     return ServedModel(
         name=settings.model,
         tokenizer=tokenizer,
-        plain=plain_tokenizer(tokenizer),
-        encode=plain_encoder(tokenizer),
+        plain=plain,
+        encode=encode,
         control=tuple(token.content for token in tokenizer.get_added_tokens_decoder().values()),
         config=config,
         prompts=saved.get("prompts") or {},
-        is_embedder=_is_embedder(files.json("modules.json")),
+        is_embedder=_is_embedder(files.json("modules.json"), tokenizer),
     )
+
+
+@lru_cache(maxsize=4)
+def _encoders(path: Path, *state: int) -> tuple[Tokenizer, Tokenizer, Encode]:  # noqa: ARG001
+    """Return the tokenizer, the plain one and its encoder, kept while the file's state is this."""
+    tokenizer = _tokenizer(path)
+    return tokenizer, plain_tokenizer(tokenizer), plain_encoder(tokenizer)
 
 
 def _tokenizer(path: Path) -> Tokenizer:
@@ -118,7 +127,8 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _is_embedder(modules: object) -> bool | None:
+def _is_embedder(modules: object, tokenizer: Tokenizer) -> bool:
     if not isinstance(modules, list):
-        return None
+        # An embedder's tokenizer closes each text by itself; a reranker's adds nothing.
+        return bool(tokenizer.encode("").ids)
     return any(str(module.get("type", "")).endswith("Pooling") for module in modules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import ssl
 import time
@@ -149,10 +150,11 @@ class Transport:
         try:
             async with client.stream(method, where, content=body, headers=headers) as response:
                 if response.is_redirect:
+                    location = self._clean(response.headers.get("location", ""))
                     raise ServerAnswerError(
                         f"{self.title} at {where} redirects (status {response.status_code}) to"
-                        f" {response.headers.get('location', '')!r:.200}, which is not followed,"
-                        " since the key is for this host only; give base_url= the final address."
+                        f" {location!r}, which is not followed, since the key is for this host"
+                        " only; give base_url= the final address."
                     )
                 if response.is_error:
                     content = await self._content(response, where, MESSAGE_BYTES, cut=True)
@@ -165,8 +167,8 @@ class Transport:
         except (ValueError, RecursionError) as error:
             raise ServerAnswerError(
                 f"{self.title} at {where} answers something that is no JSON"
-                f" ({self._clean(content.decode(errors='replace'))!r}); is base_url the address of"
-                " such a server?"
+                f" ({self._clean(content.decode(errors='replace'))!r}); check that base_url is the"
+                " address of such a server, and what stands between."
             ) from error
 
     async def _content(
@@ -177,7 +179,7 @@ class Transport:
         if encoding not in {"gzip", "deflate", "identity", ""}:
             raise ServerAnswerError(
                 f"{self.title} at {where} answers in the encoding {encoding!r:.40}, which was not"
-                " asked for."
+                " asked for; check what stands between."
             )
         decoder = zlib.decompressobj(47) if encoding in {"gzip", "deflate"} else None  # either
         content = bytearray()
@@ -190,11 +192,13 @@ class Transport:
                         return bytes(content[:most])
                     raise ServerAnswerError(
                         f"{self.title} at {where} answers more than {most} bytes, far more than"
-                        " what was asked for can take; the rest is not read."
+                        " what was asked for can take, so the rest is not read; check base_url and"
+                        " server=."
                     )
         except zlib.error as error:
             raise ServerAnswerError(
-                f"{self.title} at {where} answers {encoding} data that is corrupt ({error})."
+                f"{self.title} at {where} answers {encoding} data that is corrupt ({error}); check"
+                " what stands between."
             ) from error
         if decoder is not None and not decoder.eof:
             raise ServerUnreachableError(
@@ -213,7 +217,7 @@ class Transport:
             f"{self.title} at {where} answers with status {status} ({words}){asks};"
             f" {_remedy(status)}."
         )
-        error.status, error.retry_after = status, waits
+        error.status, error.words, error.retry_after = status, words, waits
         return error
 
     def _unreachable(self, where: str, error: Exception) -> ServerUnreachableError:
@@ -264,7 +268,8 @@ class _Again:
         self._failed = False
 
     def __call__(self, error: Exception) -> bool | float:
-        self.last = error
+        if isinstance(error, ServerError):  # else the deadline has cancelled it
+            self.last = error
         if isinstance(error, ServerUnreachableError):
             return CERTIFICATE not in str(error)
         if not isinstance(error, ServerRefusedError):
@@ -281,6 +286,9 @@ class _Again:
 
 
 _JSON = {"content-type": "application/json"}
+
+# Which logs each retry: without any handler, Python would write that to stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 def _message(content: bytes) -> str:

@@ -64,6 +64,7 @@ class QwenModel(Serializable):
     max_retries: int = 4
     max_concurrency: int = 8
     verify_tls: bool | str = True
+    check_server: bool = False
     token: SecretStr | None = None
     _loaded: Any = PrivateAttr(default=None)
     _handle: Any = PrivateAttr(default=None)

@@ -41,6 +41,7 @@ MODEL: dict[str, Any] = {
     "max_retries": 0,
     "max_concurrency": 2,
     "verify_tls": False,
+    "check_server": True,
     "token": Secret.from_env_var("MY_TOKEN"),
 }
 EMBEDDER: dict[str, Any] = {

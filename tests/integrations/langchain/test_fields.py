@@ -66,6 +66,7 @@ OTHER = {
     "max_retries": 0,
     "max_concurrency": 2,
     "verify_tls": False,
+    "check_server": True,
 }
 SERVED = {"server": "vllm", "base_url": "http://gpu.example:8000", "served_model": "ours"}
 OTHER_EMBEDDER = {

@@ -43,6 +43,7 @@ SHARED: dict[str, Any] = {
     "max_retries": 0,
     "max_concurrency": 2,
     "verify_tls": False,
+    "check_server": True,
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "base_url": {"server": "dashscope"},

@@ -52,6 +52,9 @@ class DashScope(Engine):
         parameters = body.get("parameters") or {}
         if parameters.get("text_type") == "query" and parameters.get("instruct"):
             texts = [f"Instruct: {parameters['instruct']}\nQuery:{text}" for text in texts]
+        widest = self.computing.network.model.config.hidden_size
+        if not 32 <= parameters.get("dimension", 32) <= widest:
+            raise Refusal(400, f"dimension {parameters['dimension']} is invalid")
         vectors = self.computing.vectors(
             texts, dimensions=parameters.get("dimension"), truncate=self.setup.max_length
         )

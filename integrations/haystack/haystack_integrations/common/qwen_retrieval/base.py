@@ -60,6 +60,7 @@ class ModelComponent(Generic[SettingsT, ModelT]):
     max_retries: int = 4
     max_concurrency: int = 8
     verify_tls: bool | str = True
+    check_server: bool = False
     token: Secret | str | None = TOKEN
 
     def __post_init__(self) -> None:

@@ -92,6 +92,7 @@ class QwenComponent(BaseComponent):
     max_retries: SkipValidation[int] = 4
     max_concurrency: SkipValidation[int] = 8
     verify_tls: SkipValidation[bool | str] = True
+    check_server: SkipValidation[bool] = False
     token: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     _opened: Opened = PrivateAttr(default_factory=Opened)
