@@ -160,7 +160,7 @@ LISTINGS: list[tuple[str, Any, list[Served]]] = [
     (
         "llama_cpp",
         {"default_generation_settings": {"n_ctx": 256}, "model_path": "q.gguf", "total_slots": 4},
-        [Served("q.gguf", context=256)],
+        [Served("q.gguf", context=255)],
     ),
     ("ollama", {"models": [{"name": "q:0.6b", "model": "q:0.6b"}]}, [Served("q:0.6b")]),
 ]
