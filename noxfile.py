@@ -119,6 +119,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def mteb(session: nox.Session) -> None:
+    """Hand an embedder and a reranker to the mteb library, and compare its figures with ours."""
+    in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("mteb"))
+    in_environment(session, "pytest", "tests/with_mteb", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def models(session: nox.Session) -> None:
     """Compare the released models with published numbers; QWEN_RETRIEVAL_MODELS names a folder."""
     if "QWEN_RETRIEVAL_MODELS" not in os.environ:

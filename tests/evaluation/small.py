@@ -12,8 +12,8 @@ sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
 from qwen_retrieval.evaluation.collection import Collection
 from stdlib_entries import load_questions, stdlib_entries
 
-QUESTIONS = 60
-OTHERS = 240
+QUESTIONS = 24
+OTHERS = 80
 _CHARACTERS = 400
 
 
