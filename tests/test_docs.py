@@ -122,13 +122,13 @@ def check_understood(words: list[str]) -> None:
 def check_our_command(words: list[str]) -> None:
     """Refuse a command, an option or a value that the command line would refuse."""
     need("typer", "cli")
-    import click
+    from typer.core import TyperGroup
     from typer.main import get_command
 
     from qwen_retrieval.cli.app import app
 
     group = get_command(app)
-    assert isinstance(group, click.Group)
+    assert isinstance(group, TyperGroup)
     with group.make_context("qwen-retrieval", words[:1]) as context:
         name, command, _ = group.resolve_command(context, words[:1])
         assert command is not None, words
