@@ -108,10 +108,12 @@ def bench(session: nox.Session) -> None:
     """Measure the library beside its peers; it takes long, and goes on where it was broken off.
 
     ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
-    a query waits beside threads that embed.
+    a query waits beside threads that embed. ``-- quality`` prints what the tiny models are worth on
+    every collection of ``$QWEN_RETRIEVAL_MATERIAL``; ``-- scale`` what evaluating takes as the
+    corpus grows.
     """
     in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
-    known = {"bench", "scaling", "latency"}
+    known = {"bench", "scaling", "latency", "quality", "scale"}
     chosen, options = "bench", session.posargs
     if options and options[0] in known:
         chosen, *options = options
