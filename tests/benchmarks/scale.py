@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,10 +48,10 @@ def write(folder: Path, documents: int) -> None:
     """Write a collection of short documents of invented words, some of them common."""
     draw = random.Random(documents)
     words = [f"w{n}" for n in range(VOCABULARY)]
-    weights = [1 / (n + 10) for n in range(VOCABULARY)]
+    weights = list(accumulate(1 / (n + 10) for n in range(VOCABULARY)))
     with FolderWriter(folder) as writer:
         for place in range(documents):
-            text = " ".join(draw.choices(words, weights, k=WORDS))
+            text = " ".join(draw.choices(words, cum_weights=weights, k=WORDS))
             writer.document(f"document-{place}", text)
             if place < QUERIES:
                 writer.query(f"q{place}", " ".join(text.split()[:4]))
