@@ -105,4 +105,4 @@ def _block(documents: Vectors, first: int) -> Vectors:
     if not isinstance(documents, np.memmap) or documents.filename is None:
         return rows
     offset = documents.offset + first * documents.strides[0]
-    return np.memmap(documents.filename, documents.dtype, "r", offset, rows.shape)
+    return np.memmap(documents.filename, np.float32, "r", offset, rows.shape)
