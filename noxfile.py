@@ -121,10 +121,11 @@ def bench(session: nox.Session) -> None:
 
     ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
     a query waits beside threads that embed, ``-- loading`` what loading takes, ``-- shares`` where
-    the time goes.
+    the time goes, ``-- quality`` what the tiny models are worth on every collection of
+    ``$QWEN_RETRIEVAL_MATERIAL``, ``-- scale`` what evaluating takes as the corpus grows.
     """
     in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
-    known = {"bench", "latency", "loading", "scaling", "shares"}
+    known = {"bench", "latency", "loading", "quality", "scale", "scaling", "shares"}
     chosen, options = "bench", session.posargs
     if options and options[0] in known:
         chosen, *options = options
@@ -149,6 +150,13 @@ def engines(session: nox.Session, engine: str) -> None:
     if engine == "llama_cpp":
         env["QWEN_RETRIEVAL_ENGINE_FOLDER"] = str(llama_cpp(session))
     in_environment(session, "pytest", "tests/engines", *session.posargs, env=env)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def mteb(session: nox.Session) -> None:
+    """Hand an embedder and a reranker to the mteb library, and compare its figures with ours."""
+    in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("mteb"))
+    in_environment(session, "pytest", "tests/with_mteb", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"])

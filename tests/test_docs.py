@@ -9,8 +9,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from needs import need
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "tiny"
@@ -84,7 +89,7 @@ def sessions() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_name_what_exists(page: Path, sessions: set[str]) -> None:
-    """A command in a page starts a session of noxfile.py, or installs an extra that we have."""
+    """A command starts a session of noxfile.py, installs an extra, or is understood by our own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = set(project["optional-dependencies"])
     for words in commands(page):
@@ -92,10 +97,41 @@ def test_commands_name_what_exists(page: Path, sessions: set[str]) -> None:
             assert set(words[4:]) <= sessions, words
         elif words[:4] == ["python", "-m", "pip", "install"]:
             assert words[4:] == ["nox"], words
+        elif words[0] == "qwen-retrieval":
+            check_understood(words[1:])
         else:
             assert words[:2] == ["pip", "install"], f"nothing checks this command: {words}"
             (asked,) = re.findall(r"qwen-retrieval\[([\w,-]+)\]", " ".join(words))
             assert set(asked.split(",")) <= extras, words
+
+
+def check_understood(words: list[str]) -> None:
+    """Let the command line parse a command with its options, without carrying it out."""
+    from typer.main import get_command
+
+    from qwen_retrieval.cli.app import app
+
+    group: Any = get_command(app)
+    with group.make_context("qwen-retrieval", words[:1]) as context:
+        command = group.get_command(context, words[0])
+        assert command is not None, f"there is no command {words[0]!r}"
+        command.make_context(words[0], words[1:]).close()
+
+
+def check_our_command(words: list[str]) -> None:
+    """Refuse a command, an option or a value that the command line would refuse."""
+    need("typer", "cli")
+    from typer.core import TyperGroup
+    from typer.main import get_command
+
+    from qwen_retrieval.cli.app import app
+
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    with group.make_context("qwen-retrieval", words[:1]) as context:
+        name, command, _ = group.resolve_command(context, words[:1])
+        assert command is not None, words
+        command.make_context(name, words[1:], parent=context)
 
 
 def test_continuous_integration_runs_the_readme_s_second_command() -> None:

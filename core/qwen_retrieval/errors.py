@@ -23,7 +23,7 @@
     ├── NonFiniteError       (ArithmeticError) NaN or infinity in a vector or score
     ├── IndexMismatchError   (ValueError)    an index was made by another embedder
     ├── DataError            (ValueError)    a file of a collection is broken; names its line
-    ├── StoreError           (RuntimeError)  what an evaluation keeps on disk cannot be used
+    ├── StoreError           (RuntimeError)  what an evaluation keeps on disk is in use
     └── ClosedError          (RuntimeError)  used after `close()`
 
 Each inherits the fitting builtin, so ``except ValueError`` keeps working. A message names the
@@ -127,7 +127,7 @@ class DataError(QwenRetrievalError, ValueError):
 
 
 class StoreError(QwenRetrievalError, RuntimeError):
-    """What an evaluation keeps on disk is in use or damaged."""
+    """What an evaluation keeps on disk is in use by another process."""
 
 
 class ClosedError(QwenRetrievalError, RuntimeError):

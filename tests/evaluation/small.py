@@ -12,15 +12,16 @@ sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
 from qwen_retrieval.evaluation.collection import Collection
 from stdlib_entries import load_questions, stdlib_entries
 
-QUESTIONS = 60
-OTHERS = 240
+QUESTIONS = 24
+OTHERS = 80
 _CHARACTERS = 400
 
 
 @cache
 def small_collection() -> Collection:
     """Return the first questions over their answers and some other entries, no two texts alike."""
-    entries = {entry.id: entry.text[:_CHARACTERS] for entry in stdlib_entries()}
+    # Stripped, since mteb strips documents, and white space at the end is a token like others.
+    entries = {entry.id: entry.text[:_CHARACTERS].strip() for entry in stdlib_entries()}
     questions = [
         (question.text, [name for name in question.relevant if name in entries])
         for question in load_questions()

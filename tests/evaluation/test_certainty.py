@@ -48,6 +48,12 @@ def test_equal_runs_do_not_differ() -> None:
     assert difference(values, values).p == 1.0
 
 
+def test_one_query_proves_nothing() -> None:
+    """Whichever way round it is, the difference is as large: p is 1."""
+    found = difference(np.array([0.9]), np.array([0.1]))
+    assert (found.mean, found.p) == (pytest.approx(0.8), 1.0)
+
+
 def test_noise_is_seldom_called_significant() -> None:
     """Of runs that differ by chance alone, about one in twenty has p below 0.05."""
     random = np.random.default_rng(4)

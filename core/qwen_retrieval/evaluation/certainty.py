@@ -65,8 +65,8 @@ def difference(better: PerQuery, than: PerQuery) -> Difference:
     """Return how much better the first run is, and whether that could be chance."""
     values = better - than
     interval = estimate(values)
-    if not values.any():
-        return Difference(0.0, 0.0, 0.0, 1.0)
+    if len(values) < 2 or not values.any():  # noqa: PLR2004 - swapped or not, it is as large
+        return Difference(interval.mean, interval.low, interval.high, 1.0)
     # Swapping the runs of a query turns its difference round.
     found = stats.permutation_test(
         (better, than),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ class Work:
     settings: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is derived is kept beside the fields
 class Comparison:
     """The settings with their quality and costs, and what to make of them.
 
@@ -96,23 +97,23 @@ class Comparison:
     work: tuple[Work, ...]
     seed: int
 
-    @property
+    @cached_property
     def quality(self) -> Values:
         """The mean of the chosen measure, of shape (settings,)."""
         means: Values = self.values[self.measure].mean(axis=0)
         return means
 
-    @property
+    @cached_property
     def intervals(self) -> list[tuple[float, float]]:
         """The 95 % bootstrap interval of each setting's quality."""
         return [interval(column) for column in self.means.T]
 
-    @property
+    @cached_property
     def front(self) -> list[bool]:
         """Whether each setting is on the Pareto front of quality, bytes and seconds."""
         return pareto_front(self.quality, self.costs)
 
-    @property
+    @cached_property
     def probabilities(self) -> list[float]:
         """In which part of the resamples each setting is the best of all."""
         return [float(each) for each in probability_best(self.means)]

@@ -79,12 +79,10 @@ def _behind(lead: Lead) -> str:
 
 
 def price(costs: Costs) -> str:
-    """Return what matters of the costs, in a line."""
-    return (
-        f"{costs.bytes_per_document:,.0f} bytes a document,"
-        f" {number(costs.tokens_per_query)} tokens and {milliseconds(costs.seconds_per_query)} a"
-        " query"
-    )
+    """Return what matters of the costs, in a line; tokens only where they are known."""
+    tokens, time = costs.tokens_per_query, milliseconds(costs.seconds_per_query)
+    read = "" if tokens is None else f"{tokens:,.0f} tokens and "
+    return f"{costs.bytes_per_document:,.0f} bytes a document, {read}{time} a query"
 
 
 def number(value: float | None) -> str:

@@ -73,7 +73,7 @@ class InMemory:
 class JsonLines:
     """Documents in a ``corpus.jsonl``, whose lines are found by their offsets.
 
-    In memory are 16 bytes a document: the offset of its line and a hash of its id.
+    In memory are 24 bytes a document: the offset of its line, a hash of its id, and their order.
     """
 
     def __init__(self, path: Path) -> None:

@@ -75,7 +75,7 @@ def to_html(
     gained = values[:, left] - values[:, right]
     charts = [
         against_cost(comparison, "bytes_per_document", "bytes a document", recommendation.best),
-        against_cost(comparison, "seconds_per_query", "seconds a query", recommendation.best),
+        against_cost(comparison, "seconds_per_query", "time a query", recommendation.best),
         gains(gained, comparison.collection.queries, comparison.measure),
     ]
     order = np.argsort(-gained, kind="stable")

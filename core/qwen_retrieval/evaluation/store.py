@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,16 +21,17 @@ from qwen_retrieval.errors import StoreError
 class Ledger:
     """An array on disk that grows by whole blocks, whatever moment the process is killed at.
 
-    A block's rows are written first, then a line of the journal that counts them. Rows without
-    their line are those of a block that was not finished; they are cut off on opening.
+    A block's rows are written first, then a line of the journal with their number and checksum.
+    On opening, the first block that is not there as its line says ends the array: rows without a
+    line were not finished, and rows that differ went missing when the machine lost power. Waiting
+    for the disk after each block instead can take longer than the models do.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         """Open what is in the folder; `Store.ledger` does it under a lock."""
         self._rows_path, self._journal = folder / "rows", folder / "journal.jsonl"
         self._dtype = dtype
-        self.entries: list[dict[str, Any]] = []
-        self._recover()
+        self.entries: list[dict[str, Any]] = self._recovered()
 
     @property
     def rows(self) -> int:
@@ -38,8 +40,10 @@ class Ledger:
 
     def append(self, rows: NDArray[Any], **facts: float) -> None:
         """Add a block of rows, and to the journal what it took."""
-        entry = {"rows": len(rows), "width": rows.shape[1] if rows.ndim > 1 else 0, **facts}
-        _append(self._rows_path, np.ascontiguousarray(rows, self._dtype).tobytes())
+        raw = np.ascontiguousarray(rows, self._dtype).tobytes()
+        width = rows.shape[1] if rows.ndim > 1 else 0
+        entry = {"rows": len(rows), "width": width, "crc": zlib.crc32(raw), **facts}
+        _append(self._rows_path, raw)
         _append(self._journal, json.dumps(entry).encode() + b"\n")
         self.entries.append(entry)
 
@@ -55,24 +59,26 @@ class Ledger:
         """Return the sum of a fact over the journal, e.g. the seconds that all blocks took."""
         return float(sum(entry.get(fact, 0.0) for entry in self.entries))
 
-    def _recover(self) -> None:
-        raw = self._journal.read_bytes() if self._journal.exists() else b""
-        whole = raw[: raw.rfind(b"\n") + 1]
-        self.entries = [json.loads(line) for line in whole.splitlines()]
-        size = sum(each["rows"] * max(each["width"], 1) for each in self.entries)
-        size *= self._dtype.itemsize
-        there = self._rows_path.stat().st_size if self._rows_path.exists() else 0
-        if there < size:
-            raise StoreError(
-                f"{self._rows_path} has {there} bytes where its journal counts {size}; delete the"
-                f" folder {self._rows_path.parent} to compute it again."
-            )
-        for path, right, found in (
-            (self._journal, len(whole), len(raw)),
-            (self._rows_path, size, there),
-        ):
-            if found > right:
+    def _recovered(self) -> list[dict[str, Any]]:
+        """Return the entries of the blocks that are whole, and cut off what follows them."""
+        for path in (self._rows_path, self._journal):
+            path.touch()
+        entries: list[dict[str, Any]] = []
+        counted = noted = 0
+        with self._rows_path.open("rb") as rows, self._journal.open("rb") as journal:
+            for line in journal:
+                if not line.endswith(b"\n"):
+                    break
+                entry = json.loads(line)
+                raw = rows.read(entry["rows"] * max(entry["width"], 1) * self._dtype.itemsize)
+                if zlib.crc32(raw) != entry["crc"]:
+                    break
+                entries.append(entry)
+                counted, noted = counted + len(raw), noted + len(line)
+        for path, right in ((self._journal, noted), (self._rows_path, counted)):
+            if path.stat().st_size > right:
                 os.truncate(path, right)
+        return entries
 
 
 class Store:
@@ -87,7 +93,7 @@ class Store:
         """Open the ledger of this key; no other process can have it meanwhile.
 
         Raises:
-            StoreError: another process has it, or it is damaged.
+            StoreError: another process has it.
         """
         text = json.dumps(key, sort_keys=True, ensure_ascii=False)
         folder = self.folder / hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -116,5 +122,3 @@ def write_whole(path: Path, text: str) -> None:
 def _append(path: Path, raw: bytes) -> None:
     with path.open("ab") as file:
         file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
