@@ -140,7 +140,7 @@ def engines(session: nox.Session, engine: str) -> None:
     """Start a real serving engine with the tiny models, and compare its answers with local ones."""
     session.install(*INSTALL, *ENGINES[engine])
     python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
-    env = {
+    env: dict[str, str | None] = {
         "QWEN_RETRIEVAL_ENGINE": engine,
         "QWEN_RETRIEVAL_ENGINE_PYTHON": str(python).strip().splitlines()[-1],
         "QWEN_RETRIEVAL_REQUIRE": "all",
