@@ -69,6 +69,18 @@ def test_a_control_token_in_text_is_refused_where_text_is_sent(
     assert Prompts(reranker, RERANK["vllm"], None).prepare([("a<think>", "b")], None, 999)
 
 
+def test_text_is_sent_as_the_models_tokenizer_sees_it(
+    embedder: ServedModel, reranker: ServedModel
+) -> None:
+    """llama.cpp's tokenizer does not compose characters, which Qwen3's does."""
+    apart, composed = "cafe\u0301", "caf\u00e9"
+    assert Texts(embedder, EMBEDDING["tei"], None).prepare([apart], "", 99)[0] == [composed]
+    items, _, _ = Prompts(reranker, RERANK["llama_cpp"], None).prepare([(apart, apart)], None, 999)
+    assert items == [(composed, composed)]
+    sent = Texts(embedder, EMBEDDING["vllm"], None)
+    assert sent.prepare([apart], "", 99)[0] == sent.prepare([composed], "", 99)[0]
+
+
 def test_every_added_token_is_a_control_token(embedder: ServedModel) -> None:
     """The refusal looks for "<" first, with which all of them begin."""
     assert len(embedder.control) == 26

@@ -50,6 +50,7 @@ class Texts:
         if self._engine.takes_ids:
             found = prompts.embedder_ids(texts, model.encode, self._eos, limit)
             return found.ids, list(map(len, found.ids)), found.cut
+        texts = [model.normalized(text) for text in texts]
         for place, text in enumerate(texts):
             self._check_text(text, f"text {place}")
         cut_texts = [cut_text("", text, model, limit - 1) for text in texts]
@@ -105,6 +106,7 @@ class Prompts:
         lengths = list(map(len, found.ids))
         if engine.takes_ids:
             return found.ids, lengths, found.cut
+        pairs = [(model.normalized(query), model.normalized(text)) for query, text in pairs]
         for place, (query, document) in enumerate(pairs):
             self._check_text(query, f"query of pair {place}")
             self._check_text(document, f"document {place}")

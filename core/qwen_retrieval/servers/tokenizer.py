@@ -58,6 +58,14 @@ class ServedModel:
         released = RELEASED.get(self.name)
         return self.config.get("hidden_size") if released is None else released.width
 
+    def normalized(self, text: str) -> str:
+        """Return the text as the tokenizer sees it, for servers that do without that step.
+
+        Qwen3's composes characters (Unicode's NFC); llama.cpp's tokenizer does not.
+        """
+        normalizer = self.tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
 
 def read_model(settings: ModelSettings) -> ServedModel:
     """Return what the small files of the served model say.
