@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from qwen_retrieval import prompts
+from qwen_retrieval import prompts, stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
 from qwen_retrieval.local import embedder, encoders, network, prefix, reranker, scorers
@@ -142,10 +142,10 @@ def _yes_no_swapped(self: Any, items: Any) -> Any:
     return -_compute(self, items)
 
 
-def _longest_first(self: Any, replicas: Any, items: Any, lengths: Any, stop: Any) -> Any:
+def _longest_first(self: Any, replicas: Any, work: Any, stop: Any) -> Any:
     """Results in the order of computing, as when sorting by length is not undone."""
-    rows = _run(self, replicas, items, lengths, stop)
-    return [rows[place] for place in sorted(range(len(rows)), key=lambda p: -lengths[p])]
+    rows = _run(self, replicas, work, stop)
+    return [rows[place] for place in sorted(range(len(rows)), key=lambda p: -work.lengths[p])]
 
 
 _run = embedder.LocalEmbedder._run
@@ -173,7 +173,7 @@ FAULTS = (
           (lambda: patch.object(network._Span, "__init__", _padding_seen),)),
     Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
           "test_1_vectors::test_vectors_are_cut_and_then_normalised",
-          (lambda: patch.object(embedder, "cut_and_normalize", _cut_after_normalizing),)),
+          (lambda: patch.object(stages, "cut_and_normalize", _cut_after_normalizing),)),
     Fault("vectors-out-of-order", "sorting by length not undone", "embedder", "nDCG@10",
           "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
           (lambda: patch.object(embedder.LocalEmbedder, "_run", _longest_first),)),
