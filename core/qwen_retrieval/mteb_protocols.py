@@ -1,10 +1,8 @@
 """What `mteb.evaluate` asks of a model, so that embedders and rerankers can be handed to it.
 
 mteb calls `encode`, `similarity` and `similarity_pairwise` of an embedder, `predict` of a reranker,
-and reads `mteb_model_meta` of both (`mteb.models.EncoderProtocol`, `CrossEncoderProtocol`)::
-
-    embedder = open_embedder(EmbedderSettings(dimensions=256))
-    mteb.evaluate(embedder, mteb.get_task("SciFact"))
+and reads `mteb_model_meta` of both (`mteb.models.EncoderProtocol`, `CrossEncoderProtocol`), so that
+``mteb.evaluate(open_embedder(settings), mteb.get_task("SciFact"))`` is all it takes.
 
 mteb itself is not needed for anything else and is imported only by `mteb_model_meta`.
 """
