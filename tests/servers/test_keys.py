@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -103,18 +104,21 @@ def test_the_hubs_token_is_not_sent_by_haystack(monkeypatch: pytest.MonkeyPatch)
 def test_the_hubs_token_is_not_read_into_a_servers_chain() -> None:
     """LangChain fills secrets by their names when it loads a chain."""
     need("langchain_core", "langchain")
+    from langchain_core._api import LangChainBetaWarning
     from langchain_core.load import dumpd, load
 
     from langchain_qwen_retrieval import QwenEmbeddings
 
     made = QwenEmbeddings(server="vllm", token=SECRET, **AT)
     written = dumpd(made)
-    again = load(
-        written,
-        allowed_objects=[QwenEmbeddings],
-        valid_namespaces=["langchain_qwen_retrieval"],
-        secrets_map={"HF_TOKEN": "hf_of_the_user"},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LangChainBetaWarning)  # of `load` itself
+        again = load(
+            written,
+            allowed_objects=[QwenEmbeddings],
+            valid_namespaces=["langchain_qwen_retrieval"],
+            secrets_map={"HF_TOKEN": "hf_of_the_user"},
+        )
     assert again.token is None
     assert SECRET not in str(written)
 
