@@ -43,8 +43,13 @@ class _OverServer(Subject):
     engine: ClassVar[Any]
 
     @classmethod
+    def running(cls) -> FaultServer:
+        """Return the server that this subject's faces ask."""
+        return server(cls.engine.server, cls.serves)
+
+    @classmethod
     def common(cls, folder: str) -> dict[str, Any]:
-        running = server(cls.engine.server, cls.serves)
+        running = cls.running()
         running.heal()
         return {
             "model": folder,

@@ -124,9 +124,7 @@ def test_a_number_that_is_not_finite_is_an_error(
     if not computing.subject.local:
         from servers import faults
 
-        from .servers_faces import server
-
-        server(computing.subject.name, computing.kind).inject(faults.nan)
+        computing.subject.running().inject(faults.nan)
         remedy = "float32 or bfloat16"
     with pytest.raises(NonFiniteError, match=rf"\d+ came out as NaN.*{remedy}") as caught:
         use(computing, face)
