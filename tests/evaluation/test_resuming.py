@@ -233,3 +233,18 @@ def test_what_the_disk_lost_is_computed_again(tmp_path: Path, damage: Any) -> No
         ledger.append(np.full((2, 3), 4, np.float32))
     with store.ledger({}, np.float32) as ledger:
         assert ledger.read()[:, 0].tolist() == [1, 1, 2, 2, 4, 4]
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0\0", b'{"rows": 2, "width": 3}', b"7", b'{"rows": "a"}'])
+def test_a_damaged_line_of_the_journal_ends_what_counts(tmp_path: Path, line: bytes) -> None:
+    """No traceback: the block that it spoke of, and what follows, is computed again."""
+    store = Store(tmp_path)
+    with store.ledger({}, np.float32) as ledger:
+        for value in (1, 2, 3):
+            ledger.append(np.full((2, 3), value, np.float32))
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    journal = folder / "journal.jsonl"
+    first, _, third = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([first, line, third, b""]))
+    with store.ledger({}, np.float32) as ledger:
+        assert ledger.read().tolist() == [[1, 1, 1]] * 2

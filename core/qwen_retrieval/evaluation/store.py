@@ -69,9 +69,14 @@ class Ledger:
             for line in journal:
                 if not line.endswith(b"\n"):
                     break
-                entry = json.loads(line)
-                raw = rows.read(entry["rows"] * max(entry["width"], 1) * self._dtype.itemsize)
-                if zlib.crc32(raw) != entry["crc"]:
+                try:
+                    entry = json.loads(line)
+                    size = entry["rows"] * max(entry["width"], 1) * self._dtype.itemsize
+                    sum_written = entry["crc"]
+                except (KeyError, TypeError, ValueError):
+                    break  # a damaged line: it and what follows is computed again
+                raw = rows.read(size)
+                if zlib.crc32(raw) != sum_written:
                     break
                 entries.append(entry)
                 counted, noted = counted + len(raw), noted + len(line)
