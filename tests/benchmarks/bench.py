@@ -30,9 +30,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
-from contenders import LONG, REFERENCE, engines  # noqa: E402
+from contenders import REFERENCE, engines, is_asked  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from served import served  # noqa: E402
 from shapes import SHAPES, checkpoint, linear_parameters, work_folder  # noqa: E402
 from workloads import Workload, workloads  # noqa: E402
 
@@ -56,7 +57,10 @@ def measure(shape: str, work: Workload, engine: str, answers: Path, device: str)
         result = np.asarray(answer(), np.float32)
         seconds.append(time.perf_counter() - started)
     np.save(answers, result)
-    if device == "cpu":
+    peak: int | None
+    if engine in served():
+        peak = None  # that of another process
+    elif device == "cpu":
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     else:
         peak = torch.cuda.max_memory_allocated(device)
@@ -108,26 +112,17 @@ def _median(work: Callable[[], None]) -> float:
 
 def peak_of(found: dict[str, Any], engine: str) -> float:
     """Return the peak that an engine is held against: that of its own number format."""
-    return float(next((p for name, p in found["peaks"].items() if name in engine),
-                      found["peaks"].get("bfloat16", found["peaks"]["float32"])))  # fmt: skip
+    known = found["peaks"]
+    format_ = "int8" if "Q8" in engine else next((name for name in known if name in engine), "")
+    return float(known.get(format_, known.get("bfloat16", known["float32"])))
 
 
 def counts(shape: str, work: Workload) -> tuple[int, int]:
     """Return the tokens of the prompts, and how many differ: what has to be computed at least."""
-    import plain_forward
     from transformers import AutoTokenizer
 
     folder = checkpoint(shape, "reranker" if work.is_reranking else "embedding")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    if work.is_reranking:
-        texts = [plain_forward.format_instruction(None, q, d) for q, d in work.pairs]
-        ids = plain_forward.process_inputs(tokenizer, texts, work.max_length)
-    else:
-        task = plain_forward.TASK
-        texts = [plain_forward.get_detailed_instruct(task, q) for q in work.queries]
-        ids = tokenizer(texts or work.documents, truncation=True, max_length=work.max_length)[
-            "input_ids"
-        ]
+    ids = work.token_ids(AutoTokenizer.from_pretrained(str(folder)))
     ids.sort()
     shared = sum(_common(a, b) for a, b in pairwise(ids))
     total = sum(map(len, ids))
@@ -202,7 +197,7 @@ def order(options: argparse.Namespace) -> list[tuple[Workload, str]]:
         for part in (first, [each for each in known if each not in first])
         for work in chosen
         for engine in part
-        if work.name != "L" or engine in LONG
+        if is_asked(engine, work)
     ]
 
 
@@ -268,7 +263,8 @@ def table(options: argparse.Namespace, found: dict[str, Any]) -> Table:
                 work.name, engine, f"{seconds:.2f}", str(len(cell["seconds"])),
                 f"{total / seconds:.0f}", f"{unique / seconds:.0f}",
                 f"{unique * flops / seconds / peak_of(found, engine) / 1e9:.0%}",
-                f"{cell['peak_bytes'] / 2**30:.1f}", f"{ratio:.2f} ×", difference,
+                f"{cell['peak_bytes'] / 2**30:.1f}" if cell["peak_bytes"] else "–",
+                f"{ratio:.2f} ×", difference,
             )  # fmt: skip
         shown.add_section()
     return shown

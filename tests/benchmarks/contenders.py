@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import plain_forward
 import torch
-from workloads import Workload
+from served import served
+from workloads import LIMIT, Workload
 
 Answer = Callable[[], np.ndarray]
 BATCH = 32
@@ -59,14 +60,11 @@ def model_card(folder: Path, work: Workload) -> Answer:
     kind: Any = AutoModelForCausalLM if work.is_reranking else AutoModel
     model = kind.from_pretrained(str(folder), dtype=torch.float32).eval()
     if work.is_reranking:
-        texts = [plain_forward.format_instruction(None, q, d) for q, d in work.pairs]
         return lambda: np.concatenate(
-            [_card_logits(model, tokenizer, part, work.max_length) for part in _parts(texts)]
+            [_card_logits(model, tokenizer, part, work.max_length) for part in _parts(work.texts)]
         )
-    task = plain_forward.TASK
-    texts = [plain_forward.get_detailed_instruct(task, q) for q in work.queries] or work.documents
     return lambda: np.concatenate(
-        [_card_vectors(model, tokenizer, part, work.max_length) for part in _parts(texts)]
+        [_card_vectors(model, tokenizer, part, work.max_length) for part in _parts(work.texts)]
     )
 
 
@@ -103,6 +101,7 @@ def engines(device: str) -> dict[str, Callable[[Path, Workload], Answer]]:
             REFERENCE: partial(sentence_transformers, dtype="float32"),
             "sentence-transformers, default": sentence_transformers,
             "model card, float32": model_card,
+            **served(),
         }
     found: dict[str, Callable[[Path, Workload], Answer]] = {
         "ours, bfloat16": partial(ours, device=device, dtype="bfloat16"),
@@ -122,3 +121,11 @@ def engines(device: str) -> dict[str, Callable[[Path, Workload], Answer]]:
 
 LONG = {OURS, "ours, int8", "ours, bfloat16", REFERENCE}
 """Who is asked for a long document; the others would take most of the run."""
+
+
+def is_asked(engine: str, work: Workload) -> bool:
+    """Return whether this one takes part in this workload."""
+    if work.name == "L":
+        return engine in LONG
+    # llama-server cuts no document where the prompt's limit asks for it.
+    return not (engine.startswith("llama-server") and work.is_reranking and work.max_length < LIMIT)

@@ -7,12 +7,17 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import plain_forward
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "docs" / "examples"))
 
 from stdlib_entries import load_questions, stdlib_entries  # noqa: E402 - found by the line above
 
+LIMIT = 8192
+"""Tokens of a prompt where a workload sets no other limit."""
 ABSTRACT_CHARACTERS = range(900, 1900)
 
 
@@ -25,12 +30,28 @@ class Workload:
     pairs: list[tuple[str, str]] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
-    max_length: int = 8192
+    max_length: int = LIMIT
 
     @property
     def is_reranking(self) -> bool:
         """Whether a reranker computes it."""
         return bool(self.pairs)
+
+    @property
+    def texts(self) -> list[str]:
+        """What stands in the prompt: a pair's turn, a query with its instruction, a document."""
+        if self.is_reranking:
+            return [plain_forward.format_instruction(None, q, d) for q, d in self.pairs]
+        task = plain_forward.TASK
+        queries = [plain_forward.get_detailed_instruct(task, query) for query in self.queries]
+        return queries or self.documents
+
+    def token_ids(self, tokenizer: Any) -> list[list[int]]:
+        """Return what a model reads, cut to the limit."""
+        if self.is_reranking:
+            return plain_forward.process_inputs(tokenizer, self.texts, self.max_length)
+        ids = tokenizer(self.texts, truncation=True, max_length=self.max_length)["input_ids"]
+        return [list(each) for each in ids]
 
 
 def workloads(*, full: bool = False) -> list[Workload]:

@@ -47,15 +47,21 @@ class Launch:
     seconds: float = 900
 
 
-def vllm(kind: str, *options: str, matryoshka: bool = True, template: bool = True) -> Launch:
-    """Return vLLM's command line for the tiny model of this kind."""
+def vllm(
+    kind: str,
+    *options: str,
+    model: Path | None = None,
+    matryoshka: bool = True,
+    template: bool = True,
+) -> Launch:
+    """Return vLLM's command line for the tiny model of this kind, or for another one."""
     overrides = AS_RERANKER if kind == "reranker" else {"is_matryoshka": matryoshka}
     rendering = ["--chat-template", str(TEMPLATE)] if kind == "reranker" and template else []
     return Launch(
         [
             os.environ["QWEN_RETRIEVAL_ENGINE_PYTHON"],
             "-m", "vllm.entrypoints.openai.api_server",
-            "--model", str(TINY / kind),
+            "--model", str(model or TINY / kind),
             "--runner", "pooling",
             "--hf-overrides", json.dumps(overrides),
             "--dtype", "float32",
@@ -84,14 +90,14 @@ def infinity(kind: str, *options: str) -> Launch:
     )  # fmt: skip
 
 
-def llama_cpp(kind: str, *options: str) -> Launch:
-    """Return llama-server's command line for the converted tiny model of this kind."""
+def llama_cpp(kind: str, *options: str, model: Path | None = None) -> Launch:
+    """Return llama-server's command line for the converted tiny model of this kind, or another."""
     folder = Path(os.environ["QWEN_RETRIEVAL_ENGINE_FOLDER"])
     serving = ["--embedding"] if kind == "embedder" else ["--reranking"]
     return Launch(
         [
             str(folder / "llama-server"),
-            "-m", str(folder / f"{kind}.gguf"),
+            "-m", str(model or folder / f"{kind}.gguf"),
             *serving,
             # Each of the slots gets its part of the context, and a batch has to hold a sequence.
             "-c", str(CONTEXT + 256), "-b", str(CONTEXT + 256), "-ub", str(CONTEXT + 256),

@@ -1,7 +1,7 @@
-"""Converts a tiny model for llama.cpp by llama.cpp's own converter.
+"""Converts a model for llama.cpp by llama.cpp's own converter.
 
-``python tests/engines/to_gguf.py SOURCE MODEL OUT``: the folder of llama.cpp's sources, that of the
-model, and the file to write, in float32.
+``python tests/engines/to_gguf.py SOURCE MODEL OUT [TYPE]``: the folder of llama.cpp's sources, that
+of the model, the file to write, and how weights are stored there (f32).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 def main() -> None:
     """Convert."""
     source, model, out = map(Path, sys.argv[1:4])
+    (stored,) = sys.argv[4:] or ["f32"]
     sys.path[:0] = [str(source), str(source / "gguf-py")]
     import convert_hf_to_gguf
     from conversion import base
@@ -26,9 +27,10 @@ def main() -> None:
             kind.get_vocab_base_pre = _split  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         # It tells a reranker by the name of its folder.
-        named = Path(folder) / f"qwen3-{model.name}"
+        role = "reranker" if "reranker" in model.name else "embedder"
+        named = Path(folder) / f"qwen3-{role}"
         named.symlink_to(model.resolve(), target_is_directory=True)
-        sys.argv = ["convert", str(named), "--outfile", str(out), "--outtype", "f32"]
+        sys.argv = ["convert", str(named), "--outfile", str(out), "--outtype", stored]
         convert_hf_to_gguf.main()
 
 
