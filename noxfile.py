@@ -199,7 +199,8 @@ def llama_cpp(session: nox.Session) -> Path:
     source = folder / "source" / "vendor" / "llama.cpp"
     if not source.exists():
         session.run(
-            "python", "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
+            "python", "-m", "pip", "download", "--quiet", "--no-deps",
+            "--no-binary", LLAMA_CPP.partition("==")[0],  # for :all:, cmake would be compiled too
             "--dest", str(folder), LLAMA_CPP,
         )  # fmt: skip
         (package,) = folder.glob("*.tar.gz")
