@@ -135,7 +135,18 @@ class ClosedError(QwenRetrievalError, RuntimeError):
 
 
 class TruncationWarning(UserWarning):
-    """Documents were longer than `max_length` and have been cut; says how many."""
+    """Documents were longer than `max_length` and have been cut; says how many.
+
+    Attributes:
+        cut: how many of the call's texts.
+        limit: that they were cut to, in tokens.
+    """
+
+    def __init__(self, message: str, *, cut: int = 0, limit: int = 0) -> None:
+        """Keep the figures beside the sentence."""
+        super().__init__(message)
+        self.cut = cut
+        self.limit = limit
 
 
 class MemoryWarning(UserWarning):

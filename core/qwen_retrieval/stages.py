@@ -211,9 +211,8 @@ def _report_cut(
     )
     if settings.too_long == "refuse":
         raise TooLongError(f"{what}; split them, raise max_length, or set too_long='truncate'.")
-    warnings.warn(
+    sentence = (
         f"{what} and have been cut to that; split them or raise max_length. Only documents and"
-        " embedded texts are cut, never the prompt or its end.",
-        TruncationWarning,
-        stacklevel=5,
+        " embedded texts are cut, never the prompt or its end."
     )
+    warnings.warn(TruncationWarning(sentence, cut=len(places), limit=limit), stacklevel=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.errors import SettingsError, TruncationWarning
 from qwen_retrieval.evaluation.bm25 import bm25
 from qwen_retrieval.evaluation.collection import Collection
 from qwen_retrieval.evaluation.documents import blocks
@@ -247,7 +248,8 @@ class Stages:
     def _stage(self, name: str, total: int, done: int) -> Iterator[None]:
         self._progress.begin(name, total, done)
         try:
-            yield
+            with _one_truncation_warning(name):
+                yield
         finally:
             self._progress.end()
 
@@ -286,6 +288,29 @@ def _short(settings: ModelSettings) -> str:
 
 def _short_name(key: dict[str, Any]) -> str:
     return Path(key["settings"]["model"]).name
+
+
+@contextmanager
+def _one_truncation_warning(stage: str) -> Iterator[None]:
+    """Say once for all blocks of a stage how many texts were cut."""
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", TruncationWarning)
+            yield
+    finally:
+        cut = 0
+        for each in seen:
+            if isinstance(each.message, TruncationWarning):
+                cut += each.message.cut
+                limit = each.message.limit
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        if cut:
+            sentence = (
+                f"{stage}: {cut:,} texts are longer than {limit:,} tokens and have been cut to"
+                " that; raise max_length, or split them. Figures are those of the cut texts."
+            )
+            warnings.warn(TruncationWarning(sentence, cut=cut, limit=limit), stacklevel=2)
 
 
 @contextmanager
