@@ -220,6 +220,9 @@ def llama_cpp(session: nox.Session) -> Path:
         )  # fmt: skip
         session.run("cmake", "--build", str(folder / "build"), "--target", "llama-server")
         shutil.copy2(folder / "build" / "bin" / "llama-server", server)
+    in_environment(
+        session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("llama-cpp")
+    )
     for kind in ("embedder", "reranker"):
         in_environment(
             session, "python", "tests/engines/to_gguf.py", str(source), f"tests/tiny/{kind}",
