@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 import warnings
@@ -24,17 +25,23 @@ from qwen_retrieval.local.turnstile import Turnstile
 class Doubling:
     """A replica that doubles numbers and notes the batches it saw."""
 
-    def __init__(self, most: int | None = None, error: type[Exception] = MemoryError) -> None:
+    def __init__(
+        self,
+        most: int | None = None,
+        error: type[Exception] = MemoryError,
+        words: str = "CUDA out of memory. Tried to allocate 20.00 GiB",
+    ) -> None:
         self.turnstile = Turnstile()
         self.most = most
         self.error = error
+        self.words = words
         self.seen: list[list[int]] = []
 
     def compute(self, items: Sequence[Any]) -> Any:
         """Return the doubles, or the error where there are too many."""
         self.seen.append(list(items))
         if self.most is not None and len(items) > self.most:
-            raise self.error("CUDA out of memory. Tried to allocate 20.00 GiB")
+            raise self.error(self.words)
         return np.array(items, np.float32) * 2
 
 
@@ -85,6 +92,13 @@ class TestMemory:
         assert [w.category for w in caught] == [MemoryWarning]
         assert "16 sequences" in str(caught[0].message)
         assert "batch_size" in str(caught[0].message)
+
+    def test_a_full_gpu_is_told_by_its_libraries_too(self) -> None:
+        """CuBLAS and cuDNN have words of their own for it."""
+        words = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+        replica = Doubling(most=2, error=RuntimeError, words=words)
+        with pytest.warns(MemoryWarning):
+            assert computed([replica], 8, 8) == [2 * n for n in range(8)]
 
     def test_what_did_not_fit_is_not_tried_again(self) -> None:
         """Later batches of the call begin at the size that memory held."""
@@ -160,6 +174,22 @@ class TestReplicas:
         with pytest.raises(ValueError, match="broken device"):
             computed([waiting, Broken()], 100, 1)
         assert len(waiting.seen) < 10
+
+    def test_ctrl_c_ends_the_work_of_all(self) -> None:
+        """The pool would else compute all that is left before the interrupt is heard."""
+
+        class Interrupted(Doubling):
+            def compute(self, items: Sequence[Any]) -> Any:
+                if not self.seen:
+                    _thread.interrupt_main()
+                time.sleep(0.02)
+                return super().compute(items)
+
+        replicas = [Interrupted(), Interrupted()]
+        replicas[1].seen.append([])  # one interrupt is enough
+        with pytest.raises(KeyboardInterrupt):
+            computed(replicas, 300, 1)
+        assert sum(len(replica.seen) for replica in replicas) < 60
 
 
 class TestStopping:

@@ -41,9 +41,8 @@ class TestChoice:
             ("cpu", True, 1.29, torch.float32),
             ("cpu", True, 1.31, torch.bfloat16),
             ("cuda", True, 4.0, torch.bfloat16),
-            ("cuda:1", False, 4.0, torch.float16),
-            ("mps", True, 2.0, torch.float16),
-            ("mps", True, 1.0, torch.float32),
+            ("cuda:1", False, 4.0, torch.float32),
+            ("mps", True, 2.0, torch.float32),
         ],
     )
     def test_float32_stays_unless_another_is_clearly_faster(
@@ -54,10 +53,10 @@ class TestChoice:
         ratio: float,
         chosen: torch.dtype,
     ) -> None:
-        """The half format that the device has is taken from a ratio of 1.3 on."""
+        """bfloat16 is taken from a ratio of 1.3 on, where a GPU does not only emulate it."""
         times = lambda _, dtype: 1.0 if dtype is torch.float32 else 1.0 / ratio  # noqa: E731 - one line
         monkeypatch.setattr(precision, "_seconds", times)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+        monkeypatch.setattr(precision, "_has_bfloat16", lambda _: bf16)
         assert precision.fastest_dtype(device) is chosen
 
     def test_is_measured_once_and_logged(

@@ -126,6 +126,22 @@ class TestAnswers:
         monkeypatch.setattr(prefix, "CAPACITY_BYTES", 1)
         assert reranking_error(reranker, plain) < CLOSE
 
+    def test_the_widest_layers_take_a_long_batch_in_parts(
+        self, reranker: Any, plain: PlainReranker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They need the most memory; the parts are put together in their order."""
+        most: list[int] = []
+        original = network._fed_forward
+
+        def noting(mlp: Any, normed: Any) -> Any:
+            most.append(len(normed))
+            return original(mlp, normed)
+
+        monkeypatch.setattr(network, "ROWS", 7)
+        monkeypatch.setattr(network, "_fed_forward", noting)
+        assert reranking_error(reranker, plain) < CLOSE
+        assert max(most) == 7
+
     def test_in_bfloat16_scores_stay_as_close_as_transformers(
         self, causal64: Path, plain: PlainReranker
     ) -> None:

@@ -94,6 +94,8 @@ class TestLoading:
                 {"normalize": False},
                 {"batch_size": 3},
                 {"document_prompt": "passage: "},
+                {"device": ("cpu",)},
+                {} if torch.cuda.is_available() else {"device": None},
             )
         ]
         found = [embedder.embed_documents(["text"]) for embedder in embedders]
@@ -372,7 +374,7 @@ class TestPickling:
     def test_no_token_in_any_repr(self, embedder64: Path) -> None:
         """Neither the handle nor its settings show it."""
         handle = LocalEmbedder(settings(embedder64), token="hf_secret")  # noqa: S106 - not one
-        assert "hf_secret" not in f"{handle!r} {handle} {handle.settings!r} {handle.key}"
+        assert "hf_secret" not in f"{handle!r} {handle} {handle.settings!r} {handle.key()}"
 
 
 def _in_child(connection: Any) -> None:

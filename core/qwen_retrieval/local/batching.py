@@ -80,8 +80,13 @@ def run(  # noqa: PLR0913 - the whole of a call's work
             work(replicas[0])
         else:
             with ThreadPoolExecutor(len(replicas)) as pool:
-                for done in [pool.submit(work, replica) for replica in replicas]:
-                    done.result()
+                begun = [pool.submit(work, replica) for replica in replicas]
+                try:
+                    for done in begun:
+                        done.result()
+                except BaseException:  # also Ctrl-C, for which the pool would compute to the end
+                    queue.clear()
+                    raise
     return call.results
 
 
@@ -150,5 +155,5 @@ class _Call:
 
 def _is_out_of_memory(error: Exception) -> bool:
     # On a CPU, torch raises a plain RuntimeError from its allocator.
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from qwen_retrieval.batches import plan
 from qwen_retrieval.errors import ClosedError, SettingsError
 from qwen_retrieval.local.batching import Replica, run
+from qwen_retrieval.local.loading import devices
 from qwen_retrieval.local.weights import Shelf
 from qwen_retrieval.threads import in_thread
 
@@ -37,9 +38,9 @@ BATCH_TOKENS = 16_384
 
 SHARED_BY = (
     "model", "revision", "source", "local_files_only", "trust_remote_code", "safetensors_only",
-    "device", "dtype", "precision", "attention", "backend",
+    "dtype", "precision", "attention", "backend",
 )  # fmt: skip
-"""The settings that determine loaded weights; dimensions and instruction do not."""
+"""The settings that determine loaded weights, beside the devices; dimensions do not."""
 
 
 class Handle(Generic[S, R]):
@@ -58,17 +59,19 @@ class Handle(Generic[S, R]):
         self._loaded = loaded
         self._guard = Lock()
         self._held: list[R] | None = None
+        self._key: tuple[object, ...] = ()
         self._closed = False
 
     def load(self) -> list[R]:
         """Return one replica for each device."""
         raise NotImplementedError
 
-    @property
     def key(self) -> tuple[object, ...]:
-        """What the weights are shared by."""
-        own = id(self._loaded) if self._loaded is not None else None
-        return (own, *(getattr(self.settings, name) for name in SHARED_BY))
+        """Return what the weights are shared by, of devices those that are really meant."""
+        if self._loaded is not None:
+            return (id(self._loaded),)
+        wanted = (getattr(self.settings, name) for name in SHARED_BY)
+        return (devices(self.settings), *wanted)
 
     def replicas(self) -> list[R]:
         """Return the replicas, loading them at the first call."""
@@ -79,7 +82,9 @@ class Handle(Generic[S, R]):
             if self._closed:
                 raise ClosedError(f"this model ({self.settings.model}) is closed; open it again.")
             if self._held is None:
-                self._held = self.shelf.acquire(self.key, self.load)
+                key = self.key()
+                self._held = self.shelf.acquire(key, self.load)
+                self._key = key
             return self._held
 
     def close(self) -> None:
@@ -87,7 +92,7 @@ class Handle(Generic[S, R]):
         with self._guard:
             if self._held is not None:
                 self._held = None
-                self.shelf.release(self.key)
+                self.shelf.release(self._key)
             self._closed = True
             self._loaded = None
 

@@ -23,13 +23,22 @@ if TYPE_CHECKING:
 
 def devices(settings: ModelSettings) -> tuple[str, ...]:
     """Return the device of each copy of the model; the best one where none is asked for."""
-    if isinstance(settings.device, tuple):
-        return settings.device
-    if settings.device is not None:
-        return (settings.device,)
-    from sentence_transformers.util import get_device_name  # noqa: PLC0415 - loads torch
+    if settings.device is None:
+        from sentence_transformers.util import get_device_name  # noqa: PLC0415 - loads torch
 
-    return (get_device_name(),)
+        asked: tuple[str, ...] = (get_device_name(),)
+    else:
+        asked = settings.device if isinstance(settings.device, tuple) else (settings.device,)
+    return tuple(_indexed(device) for device in asked)
+
+
+def _indexed(device: str) -> str:
+    """Return which GPU "cuda" means, so that its other name does not load the weights again."""
+    if device != "cuda":
+        return device
+    import torch  # noqa: PLC0415 - loaded with the first model
+
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else device
 
 
 def chosen_dtype(settings: ModelSettings, device: str) -> torch.dtype:
@@ -144,8 +153,10 @@ def _finish(
     model.eval()
     if settings.precision is not None:
         _reduce(model, settings)
-    elif settings.backend == "torch" and _is_widened(
-        checkpoint, chosen_dtype(settings, model.device.type), model.device.type
+    elif (
+        settings.backend == "torch"
+        and model.device.type == "cpu"  # else its dtype would be measured on another GPU, perhaps
+        and _is_widened(checkpoint, chosen_dtype(settings, "cpu"), "cpu")
     ):
         _widen(model)
     # The card points back at its model; loosened, closing frees the weights at once and not when
