@@ -21,7 +21,12 @@ from qwen_retrieval.evaluation.search import Ranking, search
 from qwen_retrieval.evaluation.store import Ledger, Store
 from qwen_retrieval.evaluation.words import detect, words_of
 from qwen_retrieval.factory import open_embedder, open_reranker
-from qwen_retrieval.settings import EmbedderSettings, ModelSettings, RerankerSettings
+from qwen_retrieval.settings import (
+    COMPUTING,
+    EmbedderSettings,
+    ModelSettings,
+    RerankerSettings,
+)
 
 if TYPE_CHECKING:
     from qwen_retrieval.contract import Embedder, Reranker, Vectors
@@ -31,8 +36,12 @@ BATCH = 256
 
 _SAMPLE = 200
 _SCORE = np.dtype([("query", np.int32), ("place", np.int32), ("score", np.float32)])
-# What does not change results: how much is computed at once, and what is shown meanwhile.
-_IRRELEVANT = {"batch_size", "batch_tokens", "progress_bar", "local_files_only", "safetensors_only"}
+# What does not change results: how much is computed at once, what is shown meanwhile, and how a
+# server is reached.
+_IRRELEVANT = {
+    "batch_size", "batch_tokens", "progress_bar", "local_files_only", "safetensors_only",
+    "timeout", "max_retries", "max_concurrency", "verify_tls", "check_server",
+}  # fmt: skip
 
 _OF_QUERIES = {"query_instruction", "query_prompt", "prefixed_query"}
 
@@ -264,7 +273,8 @@ def full_width(settings: EmbedderSettings) -> EmbedderSettings:
 def essence(settings: ModelSettings) -> dict[str, Any]:
     """Return what results depend on; of a model in a folder also when its files were written."""
     values = {n: value for n, value in settings.to_dict().items() if n not in _IRRELEVANT}
-    folder = Path(settings.model)
+    values["version"] = COMPUTING
+    folder = Path(settings.model).expanduser()
     if folder.is_dir():
         values["files"] = sorted(
             [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
