@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -29,7 +29,7 @@ from qwen_retrieval.evaluation.resampling import (
     probability_best,
     resampled_means,
 )
-from qwen_retrieval.evaluation.search import Ranking
+from qwen_retrieval.evaluation.search import Ranking, reordered, union
 from qwen_retrieval.evaluation.setting import Costs, Grid, Setting
 from qwen_retrieval.evaluation.tokens import Counted, count_pairs, count_texts, takes_instructions
 from qwen_retrieval.instructions import instruction_text
@@ -403,29 +403,6 @@ class _Sweep:
 def first_stage(setting: Setting) -> Setting:
     """Return the setting without its reranking."""
     return replace(setting, reranker=None, depth=0)
-
-
-def union(rankings: Sequence[Ranking]) -> Ranking:
-    """Return for each query every place that any ranking names, −1 behind them; scores are 0."""
-    columns = np.concatenate([ranking.places for ranking in rankings], axis=1)
-    rows = [np.unique(row[row >= 0]) for row in columns]
-    places = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-    for place, row in zip(places, rows, strict=True):
-        place[: len(row)] = row
-    return Ranking(places, np.zeros(places.shape, np.float32))
-
-
-def reordered(ranking: Ranking, scores: Sequence[Mapping[int, float]], depth: int) -> Ranking:
-    """Return a ranking whose `depth` best are in the order of their scores; the rest stays.
-
-    Equal scores keep the order that they had.
-    """
-    places = ranking.places.copy()
-    for row, known in zip(places, scores, strict=True):
-        head = row[:depth]
-        by_score = [known[place] if place >= 0 else -np.inf for place in head.tolist()]
-        row[:depth] = head[np.argsort(-np.array(by_score), kind="stable")]
-    return Ranking(places, ranking.scores)
 
 
 def _by_place(ranking: Ranking) -> list[dict[int, float]]:

@@ -14,7 +14,7 @@ from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation.collection import Collection
 from qwen_retrieval.evaluation.progress import Progress
 from qwen_retrieval.evaluation.report import Report, Run, make_run
-from qwen_retrieval.evaluation.search import Ranking
+from qwen_retrieval.evaluation.search import Ranking, with_rest
 from qwen_retrieval.evaluation.setting import short
 from qwen_retrieval.evaluation.stages import Stages
 from qwen_retrieval.evaluation.store import Store
@@ -22,7 +22,7 @@ from qwen_retrieval.instructions import find_preset, instruction_text
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 DEPTH = RERANK_DEPTH
-"""Documents that a ranking keeps, and of which the reranker sees those asked for."""
+"""Documents that a ranking keeps; the reranker sees those asked for, the others stay behind."""
 
 
 def evaluate(  # noqa: PLR0913 - each a choice of the caller's
@@ -142,7 +142,7 @@ def _reranked(
     after = stages.rerank(ranking, settings, depth)
     return make_run(
         stages.collection,
-        after.ranking,
+        with_rest(after.ranking, ranking),
         name=f"{before.name} + {short(settings.model)} of {depth}",
         kind="reranking",
         settings={"candidates": before.name, "depth": depth, **settings.to_dict()},

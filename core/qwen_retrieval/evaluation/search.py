@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,38 @@ def search(queries: Vectors, documents: Vectors, k: int, dimensions: int | None 
             rows = slice(row, row + QUERIES)
             best.add(asked[rows] @ block.T, first, rows)
     return best.ranking()
+
+
+def union(rankings: Sequence[Ranking]) -> Ranking:
+    """Return for each query every place that any ranking names, −1 behind them; scores are 0."""
+    columns = np.concatenate([ranking.places for ranking in rankings], axis=1)
+    rows = [np.unique(row[row >= 0]) for row in columns]
+    places = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+    for place, row in zip(places, rows, strict=True):
+        place[: len(row)] = row
+    return Ranking(places, np.zeros(places.shape, np.float32))
+
+
+def reordered(ranking: Ranking, scores: Sequence[Mapping[int, float]], depth: int) -> Ranking:
+    """Return a ranking whose `depth` best are in the order of their scores; the rest stays.
+
+    Equal scores keep the order that they had.
+    """
+    places = ranking.places.copy()
+    for row, known in zip(places, scores, strict=True):
+        head = row[:depth]
+        by_score = [known[place] if place >= 0 else -np.inf for place in head.tolist()]
+        row[:depth] = head[np.argsort(-np.array(by_score), kind="stable")]
+    return Ranking(places, ranking.scores)
+
+
+def with_rest(head: Ranking, ranking: Ranking) -> Ranking:
+    """Return the head, and behind it what a ranking names beyond as many places, in its order."""
+    depth = head.places.shape[1]
+    return Ranking(
+        np.concatenate([head.places, ranking.places[:, depth:]], axis=1),
+        np.concatenate([head.scores, ranking.scores[:, depth:]], axis=1),
+    )
 
 
 def _block(documents: Vectors, first: int) -> Vectors:
