@@ -91,6 +91,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     passage_column: Annotated[
         str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
     ] = None,
+    ignore_identical_ids: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether a document with the query's own id is no hit; else as an mteb task says."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
     embedder_option: Annotated[
         list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
@@ -140,7 +146,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     )
     kept = default_store() if store is None else store
     collection = read_collection(
-        data, store=kept, split=split, question=question_column, passage=passage_column
+        data,
+        store=kept,
+        split=split,
+        question=question_column,
+        passage=passage_column,
+        ignore_identical_ids=ignore_identical_ids,
     )
     if queries is not None:
         collection = collection.sampled(queries)

@@ -60,6 +60,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     passage_column: Annotated[
         str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
     ] = None,
+    ignore_identical_ids: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether a document with the query's own id is no hit; else as an mteb task says."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
     embedder_option: Annotated[
         list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
@@ -104,6 +110,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
             split=split,
             question=question_column,
             passage=passage_column,
+            ignore_identical_ids=ignore_identical_ids,
         )
         if queries is not None:
             collection = collection.sampled(queries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -344,9 +344,8 @@ class _Sweep:
             queries = self._embed("queries", asking, name)
             asked_so = (first_stage(each) for each in tried if each.instruction == name)
             for each in dict.fromkeys(asked_so):
-                self._first[each] = search_stored(
-                    queries, documents, k, each.dimensions, each.precision
-                )
+                find = partial(_search, queries, documents, each)
+                self._first[each] = self._stages.allowed(k, find)
 
     def rerank(self, reranker: RerankerSettings) -> None:
         """Score what the first stages found, each pair once an instruction."""
@@ -403,6 +402,12 @@ class _Sweep:
 def first_stage(setting: Setting) -> Setting:
     """Return the setting without its reranking."""
     return replace(setting, reranker=None, depth=0)
+
+
+def _search(
+    queries: NDArray[np.float32], documents: NDArray[np.float32], setting: Setting, k: int
+) -> Ranking:
+    return search_stored(queries, documents, k, setting.dimensions, setting.precision)
 
 
 def _by_place(ranking: Ranking) -> list[dict[int, float]]:

@@ -37,6 +37,16 @@ class Ranking:
         """Return the k best of each query."""
         return Ranking(self.places[:, :k], self.scores[:, :k])
 
+    def without(self, excluded: Sequence[int]) -> Ranking:
+        """Return it without one place a query, −1 for none; what is behind that moves up."""
+        hit = (self.places == np.array(excluded)[:, None]) & (self.places >= 0)
+        order = np.argsort(hit, axis=1, kind="stable")
+        places, scores = np.where(hit, -1, self.places), np.where(hit, -np.inf, self.scores)
+        return Ranking(
+            np.take_along_axis(places, order, axis=1),
+            np.take_along_axis(scores.astype(np.float32), order, axis=1),
+        )
+
 
 class TopK:
     """Keeps the k best of each query while scores come in block by block; ties keep their order.

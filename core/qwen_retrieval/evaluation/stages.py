@@ -108,7 +108,12 @@ class Stages:
         words = words_of(self.language() if language is None else language)
         documents = self.collection.documents
         with self._stage("BM25", len(documents), 0):
-            return bm25(documents, self.collection.queries, k, words, self._progress.advance)
+            return self.allowed(
+                k,
+                lambda k: bm25(
+                    documents, self.collection.queries, k, words, self._progress.advance
+                ),
+            )
 
     def embed_documents(self, settings: EmbedderSettings) -> Embedded:
         """Return the documents' vectors in the model's full width."""
@@ -156,7 +161,12 @@ class Stages:
                 f"dimensions is {settings.dimensions}, but {settings.model} gives {width}; choose"
                 " at most that."
             )
-        return search(queries, documents, k, settings.dimensions)
+        return self.allowed(k, lambda k: search(queries, documents, k, settings.dimensions))
+
+    def allowed(self, k: int, find: Callable[[int], Ranking]) -> Ranking:
+        """Return k hits of each query by `find`, without the document that is none for it."""
+        excluded = self.collection.excluded
+        return find(k + 1).without(excluded).cut(k) if excluded else find(k)
 
     def rerank(self, ranking: Ranking, settings: RerankerSettings, depth: int) -> Reranked:
         """Return each query's `depth` best in the reranker's order.

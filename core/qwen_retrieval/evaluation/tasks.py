@@ -12,13 +12,17 @@ from qwen_retrieval.evaluation.collection import Collection, read_folder
 from qwen_retrieval.evaluation.folders import FolderWriter
 
 
-def read_task(name: str, *, store: Path, split: str | None = None) -> Collection:
+def read_task(
+    name: str, *, store: Path, split: str | None = None, ignore_identical_ids: bool | None = None
+) -> Collection:
     """Return the collection of an mteb task.
 
     Args:
         name: of the task; of one with several subsets ``task:subset``.
         store: where it is kept once fetched, in the form of BEIR.
         split: None takes the only one, or ``test``.
+        ignore_identical_ids: whether a document with the query's own id is no hit for it; None
+            takes what the task says, as mteb's own evaluation does.
 
     Raises:
         DataError: there is no such task, mteb is not installed, or the data cannot be reached.
@@ -34,7 +38,9 @@ def read_task(name: str, *, store: Path, split: str | None = None) -> Collection
     folder = store / "imported" / "-".join(filter(None, (name, chosen, revision))).replace(":", "-")
     if not folder.is_dir():
         _write(_load(task, name, subset, chosen), folder)
-    return read_folder(folder, name=name)
+    if ignore_identical_ids is None:
+        ignore_identical_ids = getattr(task, "ignore_identical_ids", False)
+    return read_folder(folder, name=name, ignore_identical_ids=ignore_identical_ids)
 
 
 def _find(name: str) -> tuple[Any, str | None]:
