@@ -10,7 +10,7 @@ from sentence_transformers.util import quantize_embeddings
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation import quantized
-from qwen_retrieval.evaluation.quantized import RESCORED, search_stored
+from qwen_retrieval.evaluation.quantized import search_stored
 from qwen_retrieval.evaluation.setting import Grid, Precision, Setting
 from qwen_retrieval.vectors import calibrate, cut_and_normalize, quantize
 
@@ -40,15 +40,24 @@ def test_int8_is_sentence_transformers_codes_restored() -> None:
     assert found.places.tolist() == best(cut(QUERIES) @ restored.T, 10)
 
 
-def test_binary_finds_by_bits_and_scores_again() -> None:
-    """Four times as many by differing bits, then the float32 query over the documents' signs."""
+def test_binary_finds_by_bits_and_scores_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many by differing bits, then the float32 query over the documents' signs."""
+    monkeypatch.setattr(quantized, "RESCORED", 20)
     bits_asked, bits = cut(QUERIES) > 0, cut(DOCUMENTS) > 0
     differing = (bits_asked[:, None] != bits[None]).sum(axis=2)
     found = search_stored(QUERIES, DOCUMENTS, 5, WIDTH, "binary")
     for query, places in enumerate(found.places):
-        candidates = np.argsort(differing[query], kind="stable")[: RESCORED * 5]
+        candidates = np.argsort(differing[query], kind="stable")[:20]
         scores = np.where(bits[candidates], 1, -1) @ cut(QUERIES)[query]
         assert places.tolist() == candidates[np.argsort(-scores, kind="stable")[:5]].tolist()
+
+
+def test_binary_rescores_as_many_however_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of a long ranking are those of a short one: the grid's depths change nothing."""
+    monkeypatch.setattr(quantized, "RESCORED", 4)
+    short = search_stored(QUERIES, DOCUMENTS, 5, WIDTH, "binary")
+    long = search_stored(QUERIES, DOCUMENTS, 50, WIDTH, "binary")
+    assert long.places[:, :5].tolist() == short.places.tolist()
 
 
 def test_float16_is_nearly_float32() -> None:
