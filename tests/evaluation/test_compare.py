@@ -196,6 +196,15 @@ def test_advice_names_setting_budget_and_certainty(collection: Collection, tmp_p
     assert "The Pareto front" in text
 
 
+def test_advice_on_the_only_affordable_setting(collection: Collection, tmp_path: Path) -> None:
+    """It is not called a sure choice, since there was none."""
+    found = swept(collection, tmp_path, grid=Grid(dimensions=(32, 64), instructions=("none",),
+                  precisions=("float32",), depths=(0,)), rerankers=[])  # fmt: skip
+    said = advice(found, found.recommend(Costs(bytes_per_document=128)))
+    assert said[2].startswith("It is the only one that keeps to the budget")
+    assert not any("sure" in sentence for sentence in said)
+
+
 def test_rest_of_a_ranking_stays_behind_what_is_reranked() -> None:
     """The depth best go by score, ties as they were; what is behind keeps its order."""
     ranking = Ranking(np.array([[4, 7, 2, 9]]), np.array([[4.0, 3.0, 2.0, 1.0]], np.float32))

@@ -108,6 +108,17 @@ def test_budget_that_nothing_keeps_to() -> None:
         advised([EASY, EASY], [cost(10), cost(20)], budget=Costs(bytes_per_document=5))
 
 
+def test_budget_that_nothing_keeps_to_and_costs_that_nobody_knows() -> None:
+    """What is unknown of all is called so, and what is known of some counts."""
+    budget = Costs(bytes_per_document=1, tokens_per_query=5)
+    sentence = "is 10 bytes per document, an unknown number of tokens per query"
+    with pytest.raises(SettingsError, match=sentence):
+        advised([EASY], [cost(10)], budget=budget)
+    counted = Costs(bytes_per_document=20, tokens_per_query=7)
+    with pytest.raises(SettingsError, match="10 bytes per document, 7 tokens per query"):
+        advised([EASY, EASY], [cost(10), counted], budget=budget)
+
+
 def test_budget_for_what_is_not_known() -> None:
     """Tokens cannot be limited where nobody counts them."""
     with pytest.raises(SettingsError, match=r"tokens_per_query to 5.* limit seconds instead"):

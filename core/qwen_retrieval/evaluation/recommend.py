@@ -196,6 +196,7 @@ def _least(costs: Sequence[Costs], budget: Costs) -> str:
     parts = []
     for name in Costs.__slots__:
         if getattr(budget, name) is not None:
-            least = min(getattr(cost, name) for cost in costs)
-            parts.append(f"{least:.4g} {name.replace('_', ' ')}")
+            known = [each for cost in costs if (each := getattr(cost, name)) is not None]
+            least = f"{min(known):.4g}" if known else "an unknown number of"
+            parts.append(f"{least} {name.replace('_', ' ')}")
     return ", ".join(parts)
