@@ -133,6 +133,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
                  for name in reranker or [NONE]]  # fmt: skip
     embedders = [each for each in named if each is not None]
     rerankers = [each for each in reranking if each is not None]
+    numbers = None if between is None else _two(between)
     depths = (f"0,{DEPTHS}" if rerankers else "0") if depth is None else depth
     precisions: Any = tuple(precision.split(","))  # the grid refuses others
     grid = Grid(
@@ -159,7 +160,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         stages = Stages(collection, Store(kept), progress=bars)
         found = compare(stages, embedders, rerankers, grid, main_measure=measure, seed=seed)
     recommendation = found.recommend(budget, tolerance)
-    pair = None if between is None else _pair(between, len(found.settings))
+    pair = None if numbers is None else _pair(numbers, len(found.settings))
     for path in out or []:
         _save(path, found, recommendation, pair)
     if as_json:
@@ -214,13 +215,22 @@ def _check_format(path: Path) -> None:
         raise SettingsError(f"--out {path}: give a name that ends with one of {list(_FORMATS)}.")
 
 
-def _pair(text: str, settings: int) -> tuple[int, int]:
-    """Return the places of two settings that were given by their numbers, which begin with 1."""
+def _two(text: str) -> tuple[int, int]:
+    """Return the numbers of two settings, which begin with 1."""
     numbers = _numbers("between", text)
-    if len(numbers) != 2 or not all(1 <= number <= settings for number in numbers):  # noqa: PLR2004 - a pair
+    if len(numbers) != 2 or min(numbers) < 1:  # noqa: PLR2004 - a pair
         raise SettingsError(
-            f"between is {text!r}; give the numbers of two settings, from 1 to {settings}, such as"
-            " 12,3."
+            f"between is {text!r}; give the numbers of two settings, from 1 up, such as 12,3."
+        )
+    return numbers[0], numbers[1]
+
+
+def _pair(numbers: tuple[int, int], settings: int) -> tuple[int, int]:
+    """Return the places of two settings that were given by their numbers."""
+    if max(numbers) > settings:
+        raise SettingsError(
+            f"between is '{numbers[0]},{numbers[1]}'; give the numbers of two settings, from 1 to"
+            f" {settings}, such as 12,3."
         )
     return numbers[0] - 1, numbers[1] - 1
 

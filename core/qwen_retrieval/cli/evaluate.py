@@ -101,10 +101,9 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     second = reranker_settings(reranker, instruction, device, reranker_option or [])
     cuts = widths(dimensions)
     kept = default_store() if store is None else store
-    reports = []
-    console = Console(stderr=True)
-    for source in data:
-        collection = read_collection(
+    # All are read before the first is computed, which may take hours.
+    collections = [
+        read_collection(
             source,
             store=kept,
             split=split,
@@ -112,8 +111,13 @@ def command(  # noqa: PLR0913 - each is an option of the command line
             passage=passage_column,
             ignore_identical_ids=ignore_identical_ids,
         )
-        if queries is not None:
-            collection = collection.sampled(queries)
+        for source in data
+    ]
+    if queries is not None:
+        collections = [each.sampled(queries) for each in collections]
+    reports = []
+    console = Console(stderr=True)
+    for collection in collections:
         with Bars(console) as bars:
             report = evaluate(
                 collection,
