@@ -6,7 +6,9 @@ import json
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from qwen_retrieval.errors import DataError
 from qwen_retrieval.evaluation import lines, read_folder
 from qwen_retrieval.evaluation.data import read_collection
+from qwen_retrieval.evaluation.folders import FolderWriter, write_once
 
 MUTATIONS = 2_000
 LONGEST = 4_096  # bytes a line may have here, so that a too long one is quickly made
@@ -258,7 +261,23 @@ def test_a_broken_table_is_named_with_its_line(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=sentence):
         read_collection(tmp_path / name, store=tmp_path / "store")
-    assert not list((tmp_path / "store").glob("imported/*"))
+    assert not any(path.is_dir() for path in (tmp_path / "store").glob("imported/*"))
+
+
+def test_two_imports_of_one_file_at_once_write_it_once(tmp_path: Path) -> None:
+    """The second waits for the first, and finds its folder."""
+    wrote = []
+
+    def write(writer: FolderWriter) -> None:
+        wrote.append(1)
+        time.sleep(0.2)
+        writer.document("d", "figs")
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write_once, tmp_path / "made", write) for _ in range(4)]:
+            done.result()
+    assert len(wrote) == 1
+    assert (tmp_path / "made" / "corpus.jsonl").read_text(encoding="utf-8").count("figs") == 1
 
 
 def test_what_does_not_exist_is_said(tmp_path: Path) -> None:
