@@ -102,7 +102,8 @@ def test_splits_are_chosen(folder: Path) -> None:
     (folder / "qrels" / "dev.tsv").write_text("3\tb\t1\n")
     with pytest.raises(DataError, match=r"several splits, \['dev', 'train'\]; choose one"):
         read_folder(folder)
-    assert len(read_folder(folder, split="dev").queries) == 1
+    dev = read_folder(folder, split="dev")
+    assert (len(dev.queries), dev.left_out) == (1, 0), "the others belong to another split"
     (folder / "qrels" / "test.tsv").write_text("3\tb\t1\n1\ta\t1\n")
     assert len(read_folder(folder).queries) == 2
     with pytest.raises(DataError, match=r"no judgements qrels/x\.tsv; there are \['dev', 'test',"):
@@ -205,7 +206,8 @@ def test_two_thousand_mutations_give_a_sentence_or_the_whole_run(
             heads = lines_of["qrels.tsv"][0].lower().startswith(b"query")
             judged = sum(map(len, found.judgements))
             assert len(found.documents) == len(lines_of["corpus.jsonl"])
-            assert len(found.queries) + found.left_out == len(lines_of["queries.jsonl"])
+            asked = {row.split(b"\t")[0] for row in lines_of["qrels.tsv"][heads:]}
+            assert len(found.queries) + found.left_out == len(asked)
             assert judged <= len(lines_of["qrels.tsv"]) - heads
             assert len(found.queries) >= len(whole.queries) or file == "qrels.tsv", number
         (broken / file).write_bytes(files[file])

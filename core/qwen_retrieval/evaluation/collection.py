@@ -28,7 +28,7 @@ class Collection:
         queries: their texts, in the same order.
         judgements: for each of them, the grade of every judged document by its place; above 0 is
             relevant.
-        left_out: queries without a relevant document, which cannot be measured.
+        left_out: judged queries without a relevant document, which cannot be measured.
         not_drawn: queries that a sample leaves out.
         excluded: for each query the place of a document that is no hit for it, −1 for none; empty
             where every document may be found.
@@ -171,7 +171,7 @@ def _collection(
         query_ids=tuple(kept),
         queries=tuple(queries[query] for query in kept),
         judgements=tuple(judged[query] for query in kept),
-        left_out=len(queries) - len(kept),
+        left_out=sum(query in judged for query in queries) - len(kept),
     )
 
 
