@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from qwen_retrieval.errors import DataError
-from qwen_retrieval.evaluation import lines, read_folder
+from qwen_retrieval.evaluation import lines, pairs, read_folder
 from qwen_retrieval.evaluation.data import read_collection
 from qwen_retrieval.evaluation.folders import FolderWriter, write_once
 
@@ -92,6 +93,15 @@ def test_what_is_no_fault_is_read(folder: Path) -> None:
     assert found.documents.ids([5, 0]) == ["f", "a"]
     assert (found.query_ids, found.left_out) == (("1", "2", "3"), 1)
     assert found.judgements == ({0: 2, 2: 1}, {2: 1, 5: 1, 1: 0}, {1: 1})
+
+
+def test_a_title_that_is_null_is_absent(folder: Path) -> None:
+    """As exports of tables write it."""
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(
+        corpus.read_text(encoding="utf-8").replace('"title": ""', '"title": null'), "utf-8"
+    )
+    assert read_folder(folder).documents.texts([1]) == ["the sky is blue"]
 
 
 def test_splits_are_chosen(folder: Path) -> None:
@@ -234,6 +244,25 @@ def test_a_table_of_questions_is_a_collection(tmp_path: Path) -> None:
     objects.write_text('{"q": "why?", "a": "because"}\n')
     named = read_collection(objects, store=tmp_path, question="q", passage="a")
     assert named.queries == ("why?",)
+
+
+def test_a_cell_may_be_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole manual in one cell is read; one without end is called that."""
+    monkeypatch.setattr(lines.read_lines, "__defaults__", (lines.MAX_LINE,))
+    file = tmp_path / "long.csv"
+    manual = "a line of it\n" * 12_000
+    file.write_text(f'question,answer\nwhy?,"{manual}"\n', encoding="utf-8")
+    found = read_collection(file, store=tmp_path)
+    assert found.documents.texts([0]) == [manual]
+    monkeypatch.setattr(pairs, "MAX_LINE", 1_000)
+    with file.open("a") as lines_of_it:
+        lines_of_it.write("why not?,no\n")
+    before = csv.field_size_limit(1_000)
+    try:
+        with pytest.raises(DataError, match=r"longer than 1,000 characters; is a quote left open"):
+            read_collection(file, store=tmp_path)
+    finally:
+        csv.field_size_limit(before)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def _objects(path: Path, question: str | None, passage: str | None) -> Iterator[
 
 def _cells(path: Path, question: str | None, passage: str | None) -> Iterator[tuple[str, str]]:
     lines = _Remembering(path)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # else 128 KiB, for the process
     reader = csv.reader(lines, delimiter=SUFFIXES[path.suffix.lower()], strict=True)
     head: list[str] | None = None
     try:
@@ -85,6 +86,8 @@ def _cells(path: Path, question: str | None, passage: str | None) -> Iterator[tu
                 lines.last.fail(f"{len(row)} columns where the first line has {len(head)}.")
             yield _pair(lines.last, *(row[place] for place in places))
     except csv.Error as error:
+        if "field limit" in str(error):
+            lines.last.fail(f"a cell is longer than {MAX_LINE:,} characters; is a quote left open?")
         lines.last.fail(f"no CSV ({error}); quote cells that hold quotes, commas or line ends.")
 
 
