@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -135,6 +136,25 @@ def test_same_figures_as_evaluate(collection: Collection, tmp_path: Path) -> Non
         for name in MEASURES:
             values = found.values[name][:, by_name[key]]
             assert values == pytest.approx(run.per_query[name], abs=1e-12), (key, name)
+
+
+def test_whole_rankings_are_not_held(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is let go once it is measured; only its first places stay."""
+    made: list[weakref.ref[np.ndarray]] = []
+    alive = []
+
+    def reordering(*arguments: object) -> Ranking:
+        alive.append(sum(each() is not None for each in made))
+        found = reordered(*arguments)
+        made.append(weakref.ref(found.places))
+        return found
+
+    monkeypatch.setattr("qwen_retrieval.evaluation.compare.reordered", reordering)
+    swept(collection, tmp_path)
+    assert len(alive) == 24
+    assert max(alive) <= 1
 
 
 def test_instruction_reaches_both_stages(collection: Collection, tmp_path: Path) -> None:

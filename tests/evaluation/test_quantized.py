@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from sentence_transformers.util import quantize_embeddings
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation import quantized
 from qwen_retrieval.evaluation.quantized import search_stored
+from qwen_retrieval.evaluation.search import block_of
 from qwen_retrieval.evaluation.setting import Grid, Precision, Setting
 from qwen_retrieval.vectors import calibrate, cut_and_normalize, quantize
 
@@ -75,6 +77,30 @@ def test_blocks_do_not_matter(precision: Precision, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(quantized, "QUERIES", 3)
     parts = search_stored(QUERIES, DOCUMENTS, 10, WIDTH, precision)
     assert parts.places.tolist() == whole.places.tolist()
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8", "binary"])
+def test_vectors_on_disk_are_mapped_block_by_block(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same, and no mapping of the whole file keeps it in memory."""
+    stored = np.memmap(tmp_path / "rows", np.float32, "w+", shape=DOCUMENTS.shape)
+    stored[:] = DOCUMENTS
+    stored.flush()
+    monkeypatch.setattr(quantized, "BLOCK", 100)
+    read = np.memmap(tmp_path / "rows", np.float32, "r", shape=DOCUMENTS.shape)
+    blocks: list[np.ndarray] = []
+
+    def noted(*where: object) -> np.ndarray:
+        blocks.append(block_of(*where))
+        return blocks[-1]
+
+    monkeypatch.setattr(quantized, "block_of", noted)
+    found = search_stored(QUERIES, read, 10, WIDTH, precision)
+    expected = search_stored(QUERIES, DOCUMENTS, 10, WIDTH, precision)
+    assert found.places.tolist() == expected.places.tolist()
+    assert [len(block) for block in blocks] == [100] * 6
+    assert all(block.base is not read.base for block in blocks[:3])
 
 
 @pytest.mark.parametrize("dimensions", [8, 20, 48])

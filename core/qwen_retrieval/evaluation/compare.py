@@ -184,8 +184,11 @@ def compare(  # noqa: PLR0913 - what a sweep is made of
         sweep.retrieve(embedder)
     for reranker in rerankers:
         sweep.rerank(reranker)
-    rankings = [sweep.ranking(setting) for setting in sweep.settings]
-    measured = [measure(found, stages.collection.judgements) for found in rankings]
+    measured, kept = [], []
+    for setting in sweep.settings:  # a whole ranking is held only while it is measured
+        found = sweep.ranking(setting)
+        measured.append(measure(found, stages.collection.judgements))
+        kept.append(found.places[:, :KEPT].copy())
     values = {name: np.stack([each[name] for each in measured], axis=1) for name in MEASURES}
     return Comparison(
         collection=stages.collection,
@@ -194,7 +197,7 @@ def compare(  # noqa: PLR0913 - what a sweep is made of
         values=values,
         means=resampled_means(values[main_measure], resamples=resamples, seed=seed),
         costs=tuple(map(sweep.books.costs, sweep.settings)),
-        kept=tuple(found.places[:, :KEPT].copy() for found in rankings),
+        kept=tuple(kept),
         work=sweep.books.work(sweep.settings),
         seed=seed,
     )

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_retrieval.evaluation.search import BLOCK, QUERIES, Ranking, TopK, search, with_rest
+from qwen_retrieval.evaluation.search import (
+    BLOCK,
+    QUERIES,
+    Ranking,
+    TopK,
+    block_of,
+    search,
+    with_rest,
+)
 from qwen_retrieval.vectors import calibrate, cut_and_normalize, quantize
 
 if TYPE_CHECKING:
@@ -66,7 +74,7 @@ def _scored(
 ) -> Ranking:
     best = TopK(len(asked), min(k, len(documents)))
     for first in range(0, len(documents), BLOCK):
-        block = documents[first : first + BLOCK]
+        block = block_of(documents, first, BLOCK)
         block = stored(cut_and_normalize(block, dimensions, normalize=True))
         for row in range(0, len(asked), QUERIES):
             rows = slice(row, row + QUERIES)

@@ -100,7 +100,7 @@ def search(queries: Vectors, documents: Vectors, k: int, dimensions: int | None 
     asked = cut_and_normalize(queries, width, normalize=True)
     best = TopK(len(queries), min(k, len(documents)))
     for first in range(0, len(documents), BLOCK):
-        block = cut_and_normalize(_block(documents, first), width, normalize=True)
+        block = cut_and_normalize(block_of(documents, first, BLOCK), width, normalize=True)
         for row in range(0, len(asked), QUERIES):
             rows = slice(row, row + QUERIES)
             best.add(asked[rows] @ block.T, first, rows)
@@ -139,12 +139,12 @@ def with_rest(head: Ranking, ranking: Ranking) -> Ranking:
     )
 
 
-def _block(documents: Vectors, first: int) -> Vectors:
-    """Return some documents; of those on disk by a mapping of their own, which ends with it.
+def block_of(documents: Vectors, first: int, size: int) -> Vectors:
+    """Return `size` documents; of those on disk by a mapping of their own, which ends with it.
 
     Pages of one mapping of the whole would stay in memory until the system wants them back.
     """
-    rows = documents[first : first + BLOCK]
+    rows = documents[first : first + size]
     if not isinstance(documents, np.memmap) or documents.filename is None:
         return rows
     offset = documents.offset + first * documents.strides[0]
