@@ -32,6 +32,9 @@ VectorType = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 ScoreType = Literal["probability", "logit"]
 Ranges = tuple[tuple[float, ...], tuple[float, ...]]
 
+COMPUTING = 3
+"""Of the way texts become vectors and scores: a release that changes prompts or pooling counts it
+up, so that nothing stored before is taken for what would be computed now."""
 LOCAL_ONLY = (
     "trust_remote_code", "safetensors_only", "device", "dtype", "precision", "attention", "backend",
 )  # fmt: skip
@@ -288,7 +291,7 @@ class EmbedderSettings(ModelSettings):
             "prefixed_query": self.prefixed_query,
         }
         text = json.dumps({**self.identity(), **queries}, sort_keys=True, ensure_ascii=False)
-        return f"qwen-retrieval-3-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        return f"qwen-retrieval-{COMPUTING}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

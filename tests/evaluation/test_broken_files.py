@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from qwen_retrieval.errors import DataError
-from qwen_retrieval.evaluation import lines, read_folder
+from qwen_retrieval.evaluation import lines, pairs, read_folder
 from qwen_retrieval.evaluation.data import read_collection
+from qwen_retrieval.evaluation.folders import FolderWriter, write_once
 
 MUTATIONS = 2_000
 LONGEST = 4_096  # bytes a line may have here, so that a too long one is quickly made
@@ -91,6 +95,15 @@ def test_what_is_no_fault_is_read(folder: Path) -> None:
     assert found.judgements == ({0: 2, 2: 1}, {2: 1, 5: 1, 1: 0}, {1: 1})
 
 
+def test_a_title_that_is_null_is_absent(folder: Path) -> None:
+    """As exports of tables write it."""
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(
+        corpus.read_text(encoding="utf-8").replace('"title": ""', '"title": null'), "utf-8"
+    )
+    assert read_folder(folder).documents.texts([1]) == ["the sky is blue"]
+
+
 def test_splits_are_chosen(folder: Path) -> None:
     """Test by default, the only one, or the one asked for; else the message lists them."""
     (folder / "qrels").mkdir()
@@ -99,7 +112,8 @@ def test_splits_are_chosen(folder: Path) -> None:
     (folder / "qrels" / "dev.tsv").write_text("3\tb\t1\n")
     with pytest.raises(DataError, match=r"several splits, \['dev', 'train'\]; choose one"):
         read_folder(folder)
-    assert len(read_folder(folder, split="dev").queries) == 1
+    dev = read_folder(folder, split="dev")
+    assert (len(dev.queries), dev.left_out) == (1, 0), "the others belong to another split"
     (folder / "qrels" / "test.tsv").write_text("3\tb\t1\n1\ta\t1\n")
     assert len(read_folder(folder).queries) == 2
     with pytest.raises(DataError, match=r"no judgements qrels/x\.tsv; there are \['dev', 'test',"):
@@ -202,7 +216,8 @@ def test_two_thousand_mutations_give_a_sentence_or_the_whole_run(
             heads = lines_of["qrels.tsv"][0].lower().startswith(b"query")
             judged = sum(map(len, found.judgements))
             assert len(found.documents) == len(lines_of["corpus.jsonl"])
-            assert len(found.queries) + found.left_out == len(lines_of["queries.jsonl"])
+            asked = {row.split(b"\t")[0] for row in lines_of["qrels.tsv"][heads:]}
+            assert len(found.queries) + found.left_out == len(asked)
             assert judged <= len(lines_of["qrels.tsv"]) - heads
             assert len(found.queries) >= len(whole.queries) or file == "qrels.tsv", number
         (broken / file).write_bytes(files[file])
@@ -229,6 +244,25 @@ def test_a_table_of_questions_is_a_collection(tmp_path: Path) -> None:
     objects.write_text('{"q": "why?", "a": "because"}\n')
     named = read_collection(objects, store=tmp_path, question="q", passage="a")
     assert named.queries == ("why?",)
+
+
+def test_a_cell_may_be_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole manual in one cell is read; one without end is called that."""
+    monkeypatch.setattr(lines.read_lines, "__defaults__", (lines.MAX_LINE,))
+    file = tmp_path / "long.csv"
+    manual = "a line of it\n" * 12_000
+    file.write_text(f'question,answer\nwhy?,"{manual}"\n', encoding="utf-8")
+    found = read_collection(file, store=tmp_path)
+    assert found.documents.texts([0]) == [manual]
+    monkeypatch.setattr(pairs, "MAX_LINE", 1_000)
+    with file.open("a") as lines_of_it:
+        lines_of_it.write("why not?,no\n")
+    before = csv.field_size_limit(1_000)
+    try:
+        with pytest.raises(DataError, match=r"longer than 1,000 characters; is a quote left open"):
+            read_collection(file, store=tmp_path)
+    finally:
+        csv.field_size_limit(before)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +292,23 @@ def test_a_broken_table_is_named_with_its_line(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=sentence):
         read_collection(tmp_path / name, store=tmp_path / "store")
-    assert not list((tmp_path / "store").glob("imported/*"))
+    assert not any(path.is_dir() for path in (tmp_path / "store").glob("imported/*"))
+
+
+def test_two_imports_of_one_file_at_once_write_it_once(tmp_path: Path) -> None:
+    """The second waits for the first, and finds its folder."""
+    wrote = []
+
+    def write(writer: FolderWriter) -> None:
+        wrote.append(1)
+        time.sleep(0.2)
+        writer.document("d", "figs")
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write_once, tmp_path / "made", write) for _ in range(4)]:
+            done.result()
+    assert len(wrote) == 1
+    assert (tmp_path / "made" / "corpus.jsonl").read_text(encoding="utf-8").count("figs") == 1
 
 
 def test_what_does_not_exist_is_said(tmp_path: Path) -> None:

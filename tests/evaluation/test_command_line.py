@@ -118,6 +118,36 @@ def test_a_broken_file_ends_with_its_line(run: Run, folder: Path) -> None:
     assert out == ""
 
 
+def test_what_the_system_refuses_is_a_sentence(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A folder that cannot be made, for reports or for the store."""
+    file = tmp_path / "file"
+    file.touch()
+    code, _, _ = run("evaluate", folder, "--out", file / "report.md")
+    assert code == f"Error: {file}: File exists."
+    code, _, _ = run("evaluate", folder, "--store", file / "store")
+    assert str(code).startswith(f"Error: {file / 'store'}")
+
+
+def test_all_sources_are_read_before_the_first_is_computed(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """A missing one is noticed at once; nothing is printed or kept."""
+    code, out, _ = run("evaluate", folder, tmp_path / "missing.csv", "--store", tmp_path / "store")
+    assert "missing.csv does not exist" in str(code)
+    assert out == ""
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("between", ["1", "a,b", "0,1", "1,2,3"])
+def test_settings_to_set_side_by_side_are_read_before_the_sweep(
+    run: Run, folder: Path, tmp_path: Path, between: str
+) -> None:
+    """Nothing is computed for what cannot be meant."""
+    code, _, _ = run("compare", folder, "--between", between, "--store", tmp_path / "store")
+    assert str(code).startswith(f"Error: between is {between!r}; give ")
+    assert not (tmp_path / "store").exists()
+
+
 def test_usage_errors_have_status_two(run: Run) -> None:
     """As everywhere."""
     assert run("evaluate")[0] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation import Collection, evaluate
-from qwen_retrieval.evaluation.compare import Comparison, compare, reordered, union
+from qwen_retrieval.evaluation.compare import Comparison, compare
 from qwen_retrieval.evaluation.comparison_text import advice, to_dict, to_markdown
-from qwen_retrieval.evaluation.search import Ranking
+from qwen_retrieval.evaluation.measures import MEASURES
+from qwen_retrieval.evaluation.search import Ranking, reordered, union, with_rest
 from qwen_retrieval.evaluation.setting import Costs, Grid
 from qwen_retrieval.evaluation.stages import Stages
 from qwen_retrieval.evaluation.store import Store
@@ -122,7 +124,7 @@ def test_second_run_computes_nothing(collection: Collection, tmp_path: Path) -> 
 
 
 def test_same_figures_as_evaluate(collection: Collection, tmp_path: Path) -> None:
-    """A setting of the sweep is worth what the plain flow says of it."""
+    """A setting of the sweep is worth what the plain flow says of it, in every measure."""
     found = swept(collection, tmp_path)
     report = evaluate(
         collection, embedder=EMBEDDER, reranker=RERANKER, dimensions=[32, 64], depth=10, bm25=False
@@ -131,8 +133,28 @@ def test_same_figures_as_evaluate(collection: Collection, tmp_path: Path) -> Non
                if (s.precision, s.instruction) == ("float32", "default")}  # fmt: skip
     expected = {(32, 0): report.runs[0], (64, 0): report.runs[1], (32, 10): report.runs[2]}
     for key, run in expected.items():
-        value = found.quality[by_name[key]]
-        assert value == pytest.approx(run.estimates["nDCG@10"].mean, abs=1e-12), key
+        for name in MEASURES:
+            values = found.values[name][:, by_name[key]]
+            assert values == pytest.approx(run.per_query[name], abs=1e-12), (key, name)
+
+
+def test_whole_rankings_are_not_held(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is let go once it is measured; only its first places stay."""
+    made: list[weakref.ref[np.ndarray]] = []
+    alive = []
+
+    def reordering(*arguments: object) -> Ranking:
+        alive.append(sum(each() is not None for each in made))
+        found = reordered(*arguments)
+        made.append(weakref.ref(found.places))
+        return found
+
+    monkeypatch.setattr("qwen_retrieval.evaluation.compare.reordered", reordering)
+    swept(collection, tmp_path)
+    assert len(alive) == 24
+    assert max(alive) <= 1
 
 
 def test_instruction_reaches_both_stages(collection: Collection, tmp_path: Path) -> None:
@@ -194,12 +216,29 @@ def test_advice_names_setting_budget_and_certainty(collection: Collection, tmp_p
     assert "The Pareto front" in text
 
 
+def test_advice_on_the_only_affordable_setting(collection: Collection, tmp_path: Path) -> None:
+    """It is not called a sure choice, since there was none."""
+    found = swept(collection, tmp_path, grid=Grid(dimensions=(32, 64), instructions=("none",),
+                  precisions=("float32",), depths=(0,)), rerankers=[])  # fmt: skip
+    said = advice(found, found.recommend(Costs(bytes_per_document=128)))
+    assert said[2].startswith("It is the only one that keeps to the budget")
+    assert not any("sure" in sentence for sentence in said)
+
+
 def test_rest_of_a_ranking_stays_behind_what_is_reranked() -> None:
     """The depth best go by score, ties as they were; what is behind keeps its order."""
     ranking = Ranking(np.array([[4, 7, 2, 9]]), np.array([[4.0, 3.0, 2.0, 1.0]], np.float32))
     scores = [{4: 0.1, 7: 0.8, 2: 0.8, 9: 1.0}]
     assert reordered(ranking, scores, 3).places.tolist() == [[7, 2, 4, 9]]
     assert ranking.places.tolist() == [[4, 7, 2, 9]]
+
+
+def test_what_was_not_reranked_stays_behind() -> None:
+    """A head of a ranking in another order is followed by the rest of it."""
+    ranking = Ranking(np.array([[4, 7, 2, 9]]), np.array([[4.0, 3.0, 2.0, 1.0]], np.float32))
+    head = Ranking(np.array([[7, 4]]), np.array([[0.9, 0.1]], np.float32))
+    assert with_rest(head, ranking).places.tolist() == [[7, 4, 2, 9]]
+    assert with_rest(ranking, ranking).places.tolist() == ranking.places.tolist()
 
 
 def test_union_names_each_place_once() -> None:

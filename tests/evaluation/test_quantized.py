@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -10,7 +11,8 @@ from sentence_transformers.util import quantize_embeddings
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation import quantized
-from qwen_retrieval.evaluation.quantized import RESCORED, search_stored
+from qwen_retrieval.evaluation.quantized import search_stored
+from qwen_retrieval.evaluation.search import block_of
 from qwen_retrieval.evaluation.setting import Grid, Precision, Setting
 from qwen_retrieval.vectors import calibrate, cut_and_normalize, quantize
 
@@ -40,15 +42,24 @@ def test_int8_is_sentence_transformers_codes_restored() -> None:
     assert found.places.tolist() == best(cut(QUERIES) @ restored.T, 10)
 
 
-def test_binary_finds_by_bits_and_scores_again() -> None:
-    """Four times as many by differing bits, then the float32 query over the documents' signs."""
+def test_binary_finds_by_bits_and_scores_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many by differing bits, then the float32 query over the documents' signs."""
+    monkeypatch.setattr(quantized, "RESCORED", 20)
     bits_asked, bits = cut(QUERIES) > 0, cut(DOCUMENTS) > 0
     differing = (bits_asked[:, None] != bits[None]).sum(axis=2)
     found = search_stored(QUERIES, DOCUMENTS, 5, WIDTH, "binary")
     for query, places in enumerate(found.places):
-        candidates = np.argsort(differing[query], kind="stable")[: RESCORED * 5]
+        candidates = np.argsort(differing[query], kind="stable")[:20]
         scores = np.where(bits[candidates], 1, -1) @ cut(QUERIES)[query]
         assert places.tolist() == candidates[np.argsort(-scores, kind="stable")[:5]].tolist()
+
+
+def test_binary_rescores_as_many_however_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of a long ranking are those of a short one: the grid's depths change nothing."""
+    monkeypatch.setattr(quantized, "RESCORED", 4)
+    short = search_stored(QUERIES, DOCUMENTS, 5, WIDTH, "binary")
+    long = search_stored(QUERIES, DOCUMENTS, 50, WIDTH, "binary")
+    assert long.places[:, :5].tolist() == short.places.tolist()
 
 
 def test_float16_is_nearly_float32() -> None:
@@ -66,6 +77,30 @@ def test_blocks_do_not_matter(precision: Precision, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(quantized, "QUERIES", 3)
     parts = search_stored(QUERIES, DOCUMENTS, 10, WIDTH, precision)
     assert parts.places.tolist() == whole.places.tolist()
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8", "binary"])
+def test_vectors_on_disk_are_mapped_block_by_block(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same, and no mapping of the whole file keeps it in memory."""
+    stored = np.memmap(tmp_path / "rows", np.float32, "w+", shape=DOCUMENTS.shape)
+    stored[:] = DOCUMENTS
+    stored.flush()
+    monkeypatch.setattr(quantized, "BLOCK", 100)
+    read = np.memmap(tmp_path / "rows", np.float32, "r", shape=DOCUMENTS.shape)
+    blocks: list[np.ndarray] = []
+
+    def noted(*where: object) -> np.ndarray:
+        blocks.append(block_of(*where))
+        return blocks[-1]
+
+    monkeypatch.setattr(quantized, "block_of", noted)
+    found = search_stored(QUERIES, read, 10, WIDTH, precision)
+    expected = search_stored(QUERIES, DOCUMENTS, 10, WIDTH, precision)
+    assert found.places.tolist() == expected.places.tolist()
+    assert [len(block) for block in blocks] == [100] * 6
+    assert all(block.base is not read.base for block in blocks[:3])
 
 
 @pytest.mark.parametrize("dimensions", [8, 20, 48])

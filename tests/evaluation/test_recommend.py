@@ -66,6 +66,14 @@ def test_of_equals_the_cheapest() -> None:
     assert found.not_worse == 2
 
 
+def test_of_equals_neither_cost_alone_decides() -> None:
+    """A byte less is not worth two thousand times the time, nor is a second any size."""
+    found = advised([EASY, EASY, EASY], [cost(10, 200.0), cost(11, 0.1), cost(9000, 0.09)])
+    assert found.best == found.unlimited == 1
+    unknown = Costs(bytes_per_document=1)
+    assert advised([EASY, EASY], [unknown, cost(10)]).best == 1
+
+
 def test_close_rivals_are_counted_as_such() -> None:
     """Noise on the queries makes the best uncertain, and the numbers say so."""
     noise = np.tile([0.3, -0.3], 100)  # which leaves the mean alone
@@ -83,10 +91,32 @@ def test_cheaper_setting_within_the_tolerance() -> None:
     assert advised(columns, costs, tolerance=0.5).thrifty == 2
 
 
+def test_what_takes_longer_is_not_cheaper() -> None:
+    """A small index that is slow to ask, or the other way round, is no cheaper setting."""
+    columns = [EASY + 0.3, EASY + 0.295, EASY + 0.295, EASY + 0.295]
+    costs = [cost(1000, 1.0), cost(10, 2000.0), cost(2000, 0.001), cost(999, 0.9)]
+    assert advised(columns, costs, tolerance=0.01).thrifty == 3
+    costs[3] = Costs(bytes_per_document=1)
+    assert advised(columns, costs, tolerance=0.01).thrifty == 0, "its seconds are not known"
+    unknown = [Costs(bytes_per_document=size) for size in (4, 3, 2, 1)]
+    assert advised(columns, unknown, tolerance=0.01).thrifty == 3
+
+
 def test_budget_that_nothing_keeps_to() -> None:
     """The error names the least that there is."""
     with pytest.raises(SettingsError, match=r"bytes per document ≤ 5.* least .* is 10 bytes"):
         advised([EASY, EASY], [cost(10), cost(20)], budget=Costs(bytes_per_document=5))
+
+
+def test_budget_that_nothing_keeps_to_and_costs_that_nobody_knows() -> None:
+    """What is unknown of all is called so, and what is known of some counts."""
+    budget = Costs(bytes_per_document=1, tokens_per_query=5)
+    sentence = "is 10 bytes per document, an unknown number of tokens per query"
+    with pytest.raises(SettingsError, match=sentence):
+        advised([EASY], [cost(10)], budget=budget)
+    counted = Costs(bytes_per_document=20, tokens_per_query=7)
+    with pytest.raises(SettingsError, match="10 bytes per document, 7 tokens per query"):
+        advised([EASY, EASY], [cost(10), counted], budget=budget)
 
 
 def test_budget_for_what_is_not_known() -> None:

@@ -23,8 +23,10 @@ from qwen_retrieval import EmbedderSettings, RerankerSettings
 from qwen_retrieval.errors import StoreError
 from qwen_retrieval.evaluation import Collection, evaluate
 from qwen_retrieval.evaluation.folders import FolderWriter
-from qwen_retrieval.evaluation.stages import Stages
+from qwen_retrieval.evaluation.setting import short
+from qwen_retrieval.evaluation.stages import Stages, essence
 from qwen_retrieval.evaluation.store import Store
+from qwen_retrieval.settings import COMPUTING
 from qwen_retrieval.testing import doubles
 
 PROGRAM = Path(__file__).with_name("killed.py")
@@ -152,6 +154,48 @@ def test_another_instruction_embeds_the_queries_alone(
             counts.append(stages.embedded_texts)
     first = documents + queries
     assert counts == [first, first, first + queries, first + queries, 2 * first + queries]
+
+
+def test_how_a_server_is_reached_does_not_matter(collection: Collection, tmp_path: Path) -> None:
+    """Patience, retries, concurrency and certificates change no vector and no score."""
+    reached = {"timeout": 5.0, "max_retries": 0, "max_concurrency": 1, "verify_tls": False,
+               "check_server": True}  # fmt: skip
+    with doubles():
+        stages = Stages(collection, Store(tmp_path))
+        for options in ({}, reached):
+            ranking = stages.search(EmbedderSettings(model="double", **options), 10)
+            stages.rerank(ranking, RerankerSettings(model="double", **options), 3)
+    assert stages.embedded_texts == len(collection.documents) + len(collection.queries)
+    assert stages.scored_pairs == 3 * len(collection.queries)
+
+
+def test_a_retrained_model_in_the_home_folder_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files behind ``~/model`` count, and it is called as any folder is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    weights = tmp_path / "models" / "mine" / "weights"
+    weights.write_bytes(b"first")
+    before = essence(EmbedderSettings(model="~/models/mine"))
+    weights.write_bytes(b"second")
+    assert essence(EmbedderSettings(model="~/models/mine")) != before
+    assert short("~/models/mine") == "models/mine"
+
+
+def test_what_another_release_computed_is_not_read(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release that changes how texts are computed counts a number up, and begins anew."""
+    with doubles():
+        computed = []
+        for number in (COMPUTING, COMPUTING, COMPUTING + 1):
+            monkeypatch.setattr("qwen_retrieval.evaluation.stages.COMPUTING", number)
+            stages = Stages(collection, Store(tmp_path))
+            stages.embed_queries(EmbedderSettings(model="double"))
+            computed.append(stages.embedded_texts)
+    queries = len(collection.queries)
+    assert computed == [queries, 0, queries]
 
 
 def test_a_deeper_rerank_scores_the_new_pairs_alone(collection: Collection, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from qwen_retrieval.errors import QwenRetrievalError
 def main() -> None:
     """Run the command line; an error that the library raises on purpose ends it with a sentence.
 
+    So does what the system refuses: a full disk, a file that may not be read or written.
+
     Exit status 0 means done, 1 an error or a failed check, 2 arguments that cannot be understood.
     """
     try:
@@ -23,3 +25,6 @@ def main() -> None:
         app()
     except QwenRetrievalError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        sys.exit(f"Error: {error.filename}: {error.strerror}." if named else f"Error: {error}")

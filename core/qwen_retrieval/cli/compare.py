@@ -91,6 +91,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     passage_column: Annotated[
         str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
     ] = None,
+    ignore_identical_ids: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether a document with the query's own id is no hit; else as an mteb task says."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
     embedder_option: Annotated[
         list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
@@ -127,6 +133,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
                  for name in reranker or [NONE]]  # fmt: skip
     embedders = [each for each in named if each is not None]
     rerankers = [each for each in reranking if each is not None]
+    numbers = None if between is None else _two(between)
     depths = (f"0,{DEPTHS}" if rerankers else "0") if depth is None else depth
     precisions: Any = tuple(precision.split(","))  # the grid refuses others
     grid = Grid(
@@ -140,7 +147,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     )
     kept = default_store() if store is None else store
     collection = read_collection(
-        data, store=kept, split=split, question=question_column, passage=passage_column
+        data,
+        store=kept,
+        split=split,
+        question=question_column,
+        passage=passage_column,
+        ignore_identical_ids=ignore_identical_ids,
     )
     if queries is not None:
         collection = collection.sampled(queries)
@@ -148,7 +160,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         stages = Stages(collection, Store(kept), progress=bars)
         found = compare(stages, embedders, rerankers, grid, main_measure=measure, seed=seed)
     recommendation = found.recommend(budget, tolerance)
-    pair = None if between is None else _pair(between, len(found.settings))
+    pair = None if numbers is None else _pair(numbers, len(found.settings))
     for path in out or []:
         _save(path, found, recommendation, pair)
     if as_json:
@@ -203,13 +215,22 @@ def _check_format(path: Path) -> None:
         raise SettingsError(f"--out {path}: give a name that ends with one of {list(_FORMATS)}.")
 
 
-def _pair(text: str, settings: int) -> tuple[int, int]:
-    """Return the places of two settings that were given by their numbers, which begin with 1."""
+def _two(text: str) -> tuple[int, int]:
+    """Return the numbers of two settings, which begin with 1."""
     numbers = _numbers("between", text)
-    if len(numbers) != 2 or not all(1 <= number <= settings for number in numbers):  # noqa: PLR2004 - a pair
+    if len(numbers) != 2 or min(numbers) < 1:  # noqa: PLR2004 - a pair
         raise SettingsError(
-            f"between is {text!r}; give the numbers of two settings, from 1 to {settings}, such as"
-            " 12,3."
+            f"between is {text!r}; give the numbers of two settings, from 1 up, such as 12,3."
+        )
+    return numbers[0], numbers[1]
+
+
+def _pair(numbers: tuple[int, int], settings: int) -> tuple[int, int]:
+    """Return the places of two settings that were given by their numbers."""
+    if max(numbers) > settings:
+        raise SettingsError(
+            f"between is '{numbers[0]},{numbers[1]}'; give the numbers of two settings, from 1 to"
+            f" {settings}, such as 12,3."
         )
     return numbers[0] - 1, numbers[1] - 1
 

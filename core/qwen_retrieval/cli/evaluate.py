@@ -60,6 +60,12 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     passage_column: Annotated[
         str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
     ] = None,
+    ignore_identical_ids: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether a document with the query's own id is no hit; else as an mteb task says."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
     embedder_option: Annotated[
         list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
@@ -95,18 +101,23 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     second = reranker_settings(reranker, instruction, device, reranker_option or [])
     cuts = widths(dimensions)
     kept = default_store() if store is None else store
-    reports = []
-    console = Console(stderr=True)
-    for source in data:
-        collection = read_collection(
+    # All are read before the first is computed, which may take hours.
+    collections = [
+        read_collection(
             source,
             store=kept,
             split=split,
             question=question_column,
             passage=passage_column,
+            ignore_identical_ids=ignore_identical_ids,
         )
-        if queries is not None:
-            collection = collection.sampled(queries)
+        for source in data
+    ]
+    if queries is not None:
+        collections = [each.sampled(queries) for each in collections]
+    reports = []
+    console = Console(stderr=True)
+    for collection in collections:
         with Bars(console) as bars:
             report = evaluate(
                 collection,

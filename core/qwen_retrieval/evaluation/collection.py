@@ -28,8 +28,10 @@ class Collection:
         queries: their texts, in the same order.
         judgements: for each of them, the grade of every judged document by its place; above 0 is
             relevant.
-        left_out: queries without a relevant document, which cannot be measured.
+        left_out: judged queries without a relevant document, which cannot be measured.
         not_drawn: queries that a sample leaves out.
+        excluded: for each query the place of a document that is no hit for it, −1 for none; empty
+            where every document may be found.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Collection:
     judgements: tuple[Mapping[int, int], ...]
     left_out: int = 0
     not_drawn: int = 0
+    excluded: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -47,6 +50,8 @@ class Collection:
         for query, judged in zip(self.queries, self.judgements, strict=True):
             add_text(digest, query)
             add_text(digest, repr(sorted(judged.items())))
+        if self.excluded:
+            add_text(digest, repr(self.excluded))
         return digest.hexdigest()
 
     @property
@@ -71,6 +76,7 @@ class Collection:
             queries=tuple(self.queries[place] for place in kept),
             judgements=tuple(self.judgements[place] for place in kept),
             not_drawn=self.not_drawn + len(self.queries) - queries,
+            excluded=tuple(self.excluded[place] for place in kept if self.excluded),
         )
 
     @classmethod
@@ -81,6 +87,7 @@ class Collection:
         judgements: Mapping[str, Mapping[str, int]],
         *,
         name: str = "collection",
+        ignore_identical_ids: bool = False,
     ) -> Collection:
         """Return a collection of texts in memory.
 
@@ -89,6 +96,7 @@ class Collection:
             queries: texts by id.
             judgements: by the query's id, the grades by the document's id.
             name: what reports call it.
+            ignore_identical_ids: whether a document with the query's own id is no hit for it.
 
         Raises:
             DataError: a judgement names an id that is not there, or no query has an answer.
@@ -105,16 +113,25 @@ class Collection:
                         f"a judgement names the document {document!r:.60}, which is not there."
                     )
                 judged.setdefault(query, {})[place] = grade
-        return _collection(name, stored, queries, judged, f"the judgements of {name}")
+        made = _collection(name, stored, queries, judged, f"the judgements of {name}")
+        return _without_identical(made) if ignore_identical_ids else made
 
 
-def read_folder(folder: Path, *, split: str | None = None, name: str | None = None) -> Collection:
+def read_folder(
+    folder: Path,
+    *,
+    split: str | None = None,
+    name: str | None = None,
+    ignore_identical_ids: bool = False,
+) -> Collection:
     """Return the collection that a folder in the form of BEIR holds.
 
     Args:
         folder: with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` or ``qrels/<split>.tsv``.
         split: which judgements; None takes ``qrels.tsv``, else ``test``, else the only one.
         name: what reports call it; None takes the folder's name.
+        ignore_identical_ids: whether a document with the query's own id is no hit for it, where
+            queries are taken from the documents; ids that are mere numbers may coincide by chance.
 
     Raises:
         DataError: naming the file and the line of whatever is wrong.
@@ -123,13 +140,14 @@ def read_folder(folder: Path, *, split: str | None = None, name: str | None = No
     documents = JsonLines(folder / "corpus.jsonl")
     queries = _read_queries(folder / "queries.jsonl")
     judged = _read_judgements(judgements, queries, documents)
-    return _collection(
+    made = _collection(
         folder.resolve().name if name is None else name,
         documents,
         queries,
         judged,
         f"{judgements}, line 1 and on",
     )
+    return _without_identical(made) if ignore_identical_ids else made
 
 
 def _collection(
@@ -153,8 +171,15 @@ def _collection(
         query_ids=tuple(kept),
         queries=tuple(queries[query] for query in kept),
         judgements=tuple(judged[query] for query in kept),
-        left_out=len(queries) - len(kept),
+        left_out=sum(query in judged for query in queries) - len(kept),
     )
+
+
+def _without_identical(collection: Collection) -> Collection:
+    """Return the collection in which no query finds the document that has its id."""
+    found = (collection.documents.find(query) for query in collection.query_ids)
+    excluded = tuple(-1 if place is None else place for place in found)
+    return replace(collection, excluded=excluded if max(excluded) >= 0 else ())
 
 
 def _qrels(folder: Path, split: str | None) -> Path:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from qwen_retrieval.evaluation.resampling import (
     probability_best,
     resampled_means,
 )
-from qwen_retrieval.evaluation.search import Ranking
+from qwen_retrieval.evaluation.search import Ranking, reordered, union
 from qwen_retrieval.evaluation.setting import Costs, Grid, Setting
 from qwen_retrieval.evaluation.tokens import Counted, count_pairs, count_texts, takes_instructions
 from qwen_retrieval.instructions import instruction_text
@@ -184,8 +184,11 @@ def compare(  # noqa: PLR0913 - what a sweep is made of
         sweep.retrieve(embedder)
     for reranker in rerankers:
         sweep.rerank(reranker)
-    rankings = [sweep.ranking(setting) for setting in sweep.settings]
-    measured = [measure(found, stages.collection.judgements) for found in rankings]
+    measured, kept = [], []
+    for setting in sweep.settings:  # a whole ranking is held only while it is measured
+        found = sweep.ranking(setting)
+        measured.append(measure(found, stages.collection.judgements))
+        kept.append(found.places[:, :KEPT].copy())
     values = {name: np.stack([each[name] for each in measured], axis=1) for name in MEASURES}
     return Comparison(
         collection=stages.collection,
@@ -194,7 +197,7 @@ def compare(  # noqa: PLR0913 - what a sweep is made of
         values=values,
         means=resampled_means(values[main_measure], resamples=resamples, seed=seed),
         costs=tuple(map(sweep.books.costs, sweep.settings)),
-        kept=tuple(found.places[:, :KEPT].copy() for found in rankings),
+        kept=tuple(kept),
         work=sweep.books.work(sweep.settings),
         seed=seed,
     )
@@ -344,9 +347,8 @@ class _Sweep:
             queries = self._embed("queries", asking, name)
             asked_so = (first_stage(each) for each in tried if each.instruction == name)
             for each in dict.fromkeys(asked_so):
-                self._first[each] = search_stored(
-                    queries, documents, k, each.dimensions, each.precision
-                )
+                find = partial(_search, queries, documents, each)
+                self._first[each] = self._stages.allowed(k, find)
 
     def rerank(self, reranker: RerankerSettings) -> None:
         """Score what the first stages found, each pair once an instruction."""
@@ -405,27 +407,10 @@ def first_stage(setting: Setting) -> Setting:
     return replace(setting, reranker=None, depth=0)
 
 
-def union(rankings: Sequence[Ranking]) -> Ranking:
-    """Return for each query every place that any ranking names, −1 behind them; scores are 0."""
-    columns = np.concatenate([ranking.places for ranking in rankings], axis=1)
-    rows = [np.unique(row[row >= 0]) for row in columns]
-    places = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-    for place, row in zip(places, rows, strict=True):
-        place[: len(row)] = row
-    return Ranking(places, np.zeros(places.shape, np.float32))
-
-
-def reordered(ranking: Ranking, scores: Sequence[Mapping[int, float]], depth: int) -> Ranking:
-    """Return a ranking whose `depth` best are in the order of their scores; the rest stays.
-
-    Equal scores keep the order that they had.
-    """
-    places = ranking.places.copy()
-    for row, known in zip(places, scores, strict=True):
-        head = row[:depth]
-        by_score = [known[place] if place >= 0 else -np.inf for place in head.tolist()]
-        row[:depth] = head[np.argsort(-np.array(by_score), kind="stable")]
-    return Ranking(places, ranking.scores)
+def _search(
+    queries: NDArray[np.float32], documents: NDArray[np.float32], setting: Setting, k: int
+) -> Ranking:
+    return search_stored(queries, documents, k, setting.dimensions, setting.precision)
 
 
 def _by_place(ranking: Ranking) -> list[dict[int, float]]:

@@ -57,6 +57,8 @@ def advice(comparison: Comparison, recommendation: Recommendation) -> list[str]:
 
 
 def _certainty(found: Recommendation, queries: int, resamples: int) -> str:
+    if found.affordable == 1:
+        return "It is the only one that keeps to the budget, so there was nothing to choose among."
     probability = found.probability_best
     word = "That is sure" if probability >= _SURE else "That is likely"
     if probability < _LIKELY:

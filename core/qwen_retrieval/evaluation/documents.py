@@ -145,8 +145,8 @@ class JsonLines:
 def document_of(line: Line) -> tuple[str, str]:
     """Return the id and the text of a document: title, a space and text, as BEIR has it."""
     row = line.json_object()
-    name, title = line.field(row, "_id"), line.field(row, "title", default="")
-    text = line.field(row, "text")
+    name, text = line.field(row, "_id"), line.field(row, "text")
+    title = "" if row.get("title") is None else line.field(row, "title")
     return line.name(name, "'_id'"), f"{title} {text}" if title else text
 
 

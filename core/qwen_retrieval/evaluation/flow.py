@@ -14,14 +14,15 @@ from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation.collection import Collection
 from qwen_retrieval.evaluation.progress import Progress
 from qwen_retrieval.evaluation.report import Report, Run, make_run
-from qwen_retrieval.evaluation.search import Ranking
+from qwen_retrieval.evaluation.search import Ranking, with_rest
+from qwen_retrieval.evaluation.setting import short
 from qwen_retrieval.evaluation.stages import Stages
 from qwen_retrieval.evaluation.store import Store
 from qwen_retrieval.instructions import find_preset, instruction_text
-from qwen_retrieval.settings import EmbedderSettings, ModelSettings, RerankerSettings
+from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 DEPTH = RERANK_DEPTH
-"""Documents that a ranking keeps, and of which the reranker sees those asked for."""
+"""Documents that a ranking keeps; the reranker sees those asked for, the others stay behind."""
 
 
 def evaluate(  # noqa: PLR0913 - each a choice of the caller's
@@ -121,7 +122,7 @@ def _embedded(
     run = make_run(
         stages.collection,
         ranking,
-        name=f"{_name(settings)}, {width} dimensions",
+        name=f"{short(settings.model)}, {width} dimensions",
         kind="embedding",
         settings=settings.to_dict(),
         against=against,
@@ -141,19 +142,10 @@ def _reranked(
     after = stages.rerank(ranking, settings, depth)
     return make_run(
         stages.collection,
-        after.ranking,
-        name=f"{before.name} + {_name(settings)} of {depth}",
+        with_rest(after.ranking, ranking),
+        name=f"{before.name} + {short(settings.model)} of {depth}",
         kind="reranking",
         settings={"candidates": before.name, "depth": depth, **settings.to_dict()},
         against=list({run.name: run for run in (*against, before)}.values()),
         seconds={"reranking": after.seconds},
-    )
-
-
-def _name(settings: ModelSettings) -> str:
-    """Return the last part of a hub id, or the last two of a folder."""
-    return (
-        "/".join(Path(settings.model).parts[-2:])
-        if Path(settings.model).is_dir()
-        else (settings.model.rsplit("/", 1)[-1])
     )

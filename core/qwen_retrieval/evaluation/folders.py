@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from filelock import FileLock
 
 
 class FolderWriter:
@@ -52,3 +55,12 @@ class FolderWriter:
 
     def _line(self, file: str, text: str) -> None:
         self._files[file].write(f"{text}\n")
+
+
+def write_once(folder: Path, write: Callable[[FolderWriter], None]) -> None:
+    """Write a collection's folder unless it is there; whoever wants the same meanwhile waits."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            with FolderWriter(folder) as writer:
+                write(writer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qwen_retrieval.errors import DataError
 from qwen_retrieval.evaluation.collection import Collection, read_folder
-from qwen_retrieval.evaluation.folders import FolderWriter
+from qwen_retrieval.evaluation.folders import FolderWriter, write_once
 from qwen_retrieval.evaluation.lines import MAX_LINE, Line, read_lines
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
@@ -30,31 +30,29 @@ def read_pairs(
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path} is of no known kind; give one of {sorted(SUFFIXES)}, or a folder.")
     folder = store / "imported" / _digest(path, question, passage)
-    if not folder.is_dir():
-        _convert(path, folder, question, passage)
+    write_once(folder, lambda writer: _convert(path, writer, question, passage))
     return read_folder(folder, name=path.stem)
 
 
-def _convert(path: Path, folder: Path, question: str | None, passage: str | None) -> None:
+def _convert(path: Path, writer: FolderWriter, question: str | None, passage: str | None) -> None:
     rows = _objects if path.suffix.lower() == ".jsonl" else _cells
     queries: dict[str, str] = {}
     documents: dict[bytes, str] = {}
     judged: set[tuple[str, str]] = set()
-    with FolderWriter(folder) as writer:
-        for asked, answer in rows(path, question, passage):
-            if asked not in queries:
-                queries[asked] = f"q{len(queries)}"
-                writer.query(queries[asked], asked)
-            known = hashlib.sha256(answer.encode()).digest()  # passages may be long
-            if known not in documents:
-                documents[known] = f"d{len(documents)}"
-                writer.document(documents[known], answer)
-            pair = queries[asked], documents[known]
-            if pair not in judged:
-                judged.add(pair)
-                writer.judgement(*pair, 1)
-        if not judged:
-            raise DataError(f"{path}, line 1: there are no rows; give a question a row.")
+    for asked, answer in rows(path, question, passage):
+        if asked not in queries:
+            queries[asked] = f"q{len(queries)}"
+            writer.query(queries[asked], asked)
+        known = hashlib.sha256(answer.encode()).digest()  # passages may be long
+        if known not in documents:
+            documents[known] = f"d{len(documents)}"
+            writer.document(documents[known], answer)
+        pair = queries[asked], documents[known]
+        if pair not in judged:
+            judged.add(pair)
+            writer.judgement(*pair, 1)
+    if not judged:
+        raise DataError(f"{path}, line 1: there are no rows; give a question a row.")
 
 
 def _objects(path: Path, question: str | None, passage: str | None) -> Iterator[tuple[str, str]]:
@@ -68,6 +66,7 @@ def _objects(path: Path, question: str | None, passage: str | None) -> Iterator[
 
 def _cells(path: Path, question: str | None, passage: str | None) -> Iterator[tuple[str, str]]:
     lines = _Remembering(path)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # else 128 KiB, for the process
     reader = csv.reader(lines, delimiter=SUFFIXES[path.suffix.lower()], strict=True)
     head: list[str] | None = None
     try:
@@ -87,6 +86,8 @@ def _cells(path: Path, question: str | None, passage: str | None) -> Iterator[tu
                 lines.last.fail(f"{len(row)} columns where the first line has {len(head)}.")
             yield _pair(lines.last, *(row[place] for place in places))
     except csv.Error as error:
+        if "field limit" in str(error):
+            lines.last.fail(f"a cell is longer than {MAX_LINE:,} characters; is a quote left open?")
         lines.last.fail(f"no CSV ({error}); quote cells that hold quotes, commas or line ends.")
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_retrieval.evaluation.search import BLOCK, QUERIES, Ranking, TopK, search
+from qwen_retrieval.evaluation.search import (
+    BLOCK,
+    QUERIES,
+    Ranking,
+    TopK,
+    block_of,
+    search,
+    with_rest,
+)
 from qwen_retrieval.vectors import calibrate, cut_and_normalize, quantize
 
 if TYPE_CHECKING:
@@ -18,8 +26,11 @@ if TYPE_CHECKING:
 
 SAMPLE = 10_000
 """Documents that the ranges of "int8" are taken from, evenly spread."""
-RESCORED = 4
-"""Times as many as asked for are found by binary vectors and then scored again."""
+RESCORED = 400
+"""Documents that binary vectors find, to be scored again: four times what a ranking of 100 keeps.
+
+A number of its own, so that a setting's figures do not depend on what else is compared.
+"""
 
 _LEVELS = 255
 
@@ -30,9 +41,9 @@ def search_stored(
     """Return the k best documents of each query, as an index of that precision finds them.
 
     "float16" and "int8" (with ranges calibrated on a sample of the documents) compare the float32
-    query with the restored vector. "binary" first finds `RESCORED` times as many by the bits that
-    differ (Hamming distance), then orders these by the float32 query over the documents' signs,
-    as sentence-transformers' rescoring does; nothing but the bits is stored.
+    query with the restored vector. "binary" finds by the bits that differ (Hamming distance), then
+    orders the first `RESCORED` by the float32 query over the documents' signs, as
+    sentence-transformers' rescoring does; nothing but the bits is stored.
 
     Args:
         queries: float32 of shape (n, width).
@@ -45,8 +56,8 @@ def search_stored(
         return search(queries, documents, k, dimensions)
     asked = cut_and_normalize(queries, dimensions, normalize=True)
     if precision == "binary":
-        found = _scored(_signs(asked), documents, RESCORED * k, dimensions, _signs)
-        return _rescored(asked, documents, found, k)
+        found = _scored(_signs(asked), documents, max(RESCORED, k), dimensions, _signs)
+        return with_rest(_rescored(asked, documents, found.cut(RESCORED)), found).cut(k)
     if precision == "float16":
         return _scored(asked, documents, k, dimensions, _through_float16)
     step = max(1, len(documents) // SAMPLE)
@@ -63,7 +74,7 @@ def _scored(
 ) -> Ranking:
     best = TopK(len(asked), min(k, len(documents)))
     for first in range(0, len(documents), BLOCK):
-        block = documents[first : first + BLOCK]
+        block = block_of(documents, first, BLOCK)
         block = stored(cut_and_normalize(block, dimensions, normalize=True))
         for row in range(0, len(asked), QUERIES):
             rows = slice(row, row + QUERIES)
@@ -71,8 +82,8 @@ def _scored(
     return best.ranking()
 
 
-def _rescored(asked: Vectors, documents: Vectors, found: Ranking, k: int) -> Ranking:
-    """Return the k best of what was found, by the float32 query over the documents' signs."""
+def _rescored(asked: Vectors, documents: Vectors, found: Ranking) -> Ranking:
+    """Return what was found in the order of the float32 query over the documents' signs."""
     width = asked.shape[1]
     scores = np.stack(
         [
@@ -80,7 +91,7 @@ def _rescored(asked: Vectors, documents: Vectors, found: Ranking, k: int) -> Ran
             for query, places in zip(asked, found.places, strict=True)
         ]
     )
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    order = np.argsort(-scores, axis=1, kind="stable")
     return Ranking(
         np.take_along_axis(found.places, order, axis=1), np.take_along_axis(scores, order, axis=1)
     )

@@ -50,15 +50,17 @@ class Recommendation:
     Attributes:
         budget: what it had to keep to.
         affordable: how many settings do.
-        best: place of the setting with the best mean among them; of equals the cheapest.
+        best: place of the setting with the best mean among them; of equals the one with the
+            smallest product of bytes and seconds.
         probability_best: part of the resamples in which it is the best of them.
         runner_up: place of the next best among them; None where there is no other.
         over_runner_up: how much better than that.
         not_worse: how many of the others cannot be told from it (their interval holds 0).
         unlimited: place of the best of all settings.
         price: how much better that is than `best`: what the budget costs.
-        thrifty: place of the cheapest setting that in 95 % of the resamples loses less than
-            `tolerance` against `best`; it may be `best` itself.
+        thrifty: place of the cheapest setting, by that product, that takes no more bytes and no
+            more seconds than `best` and in 95 % of the resamples loses at most `tolerance` against
+            it; it may be `best` itself.
         thrifty_loss: how much `best` is better than it.
         tolerance: quality that one may give up.
     """
@@ -103,11 +105,12 @@ def recommend(
             f"no setting keeps to the budget ({budget}); the least that any costs is"
             f" {_least(costs, budget)}. Allow more, or add cheaper settings."
         )
-    order = sorted(affordable, key=lambda place: (-quality[place].round(12), *_price(costs[place])))
-    best = order[0]
-    unlimited = min(
-        range(len(costs)), key=lambda place: (-quality[place].round(12), *_price(costs[place]))
-    )
+
+    def by_quality(place: int) -> tuple[float, ...]:
+        return -quality[place].round(12), *_price(costs[place])
+
+    order = sorted(affordable, key=by_quality)
+    best, unlimited = order[0], min(range(len(costs)), key=by_quality)
     runner_up = order[1] if len(order) > 1 else None
 
     def against(first: int, second: int) -> Lead:
@@ -117,9 +120,10 @@ def recommend(
         (
             place
             for place in affordable
-            if np.mean(means[:, best] - means[:, place] <= tolerance) >= LEVEL
+            if _costs_no_more(costs[place], costs[best])
+            and np.mean(means[:, best] - means[:, place] <= tolerance) >= LEVEL
         ),
-        key=lambda place: (*_price(costs[place]), -quality[place]),
+        key=lambda place: (*_price(costs[place]), *by_quality(place), place != best),
     )
     return Recommendation(
         budget=budget,
@@ -152,12 +156,12 @@ def lead(values: Values, means: Values, first: int, second: int) -> Lead:
 def pareto_front(quality: NDArray[np.float64], costs: Sequence[Costs]) -> list[bool]:
     """Say of each setting whether none is better without costing more.
 
-    Costs here are bytes a document and seconds a query; a setting that another equals in all three
-    is on the front beside it.
+    Costs here are bytes a document and seconds a query; what is unknown counts as more than
+    anything known. A setting that another equals in all three is on the front beside it.
     """
     points = np.array(
         [
-            (-value, cost.bytes_per_document or 0, cost.seconds_per_query or 0)
+            (-value, *(np.inf if part is None else part for part in _parts(cost)))
             for value, cost in zip(quality, costs, strict=True)
         ]
     )
@@ -167,14 +171,32 @@ def pareto_front(quality: NDArray[np.float64], costs: Sequence[Costs]) -> list[b
     return [not each for each in beaten]
 
 
-def _price(cost: Costs) -> tuple[float, float]:
-    return cost.bytes_per_document or 0, cost.seconds_per_query or 0
+def _parts(cost: Costs) -> tuple[float | None, float | None]:
+    return cost.bytes_per_document, cost.seconds_per_query
+
+
+def _price(cost: Costs) -> tuple[float, ...]:
+    """Return what sorts settings by price, which no unit joins: by the product of the two costs.
+
+    What is unknown counts as dear, whatever the rest may cost.
+    """
+    known = [part for part in _parts(cost) if part is not None]
+    return (-len(known), float(np.prod(known)), *known)
+
+
+def _costs_no_more(cost: Costs, than: Costs) -> bool:
+    """Say whether neither bytes nor seconds are more; what is known of one alone may be more."""
+    return all(
+        mine == other if mine is None or other is None else mine <= other
+        for mine, other in zip(_parts(cost), _parts(than), strict=True)
+    )
 
 
 def _least(costs: Sequence[Costs], budget: Costs) -> str:
     parts = []
     for name in Costs.__slots__:
         if getattr(budget, name) is not None:
-            least = min(getattr(cost, name) for cost in costs)
-            parts.append(f"{least:.4g} {name.replace('_', ' ')}")
+            known = [each for cost in costs if (each := getattr(cost, name)) is not None]
+            least = f"{min(known):.4g}" if known else "an unknown number of"
+            parts.append(f"{least} {name.replace('_', ' ')}")
     return ", ".join(parts)

@@ -59,7 +59,7 @@ class Report:
         digest: of all its texts and judgements.
         documents: how many.
         queries: ids of the judged ones, in the order of all per-query values.
-        left_out: queries without a relevant document.
+        left_out: judged queries without a relevant document.
         not_drawn: queries that a sample left out.
         language: that BM25 split words by.
         runs: in the order they were asked for.

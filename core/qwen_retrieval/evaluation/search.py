@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,16 @@ class Ranking:
     def cut(self, k: int) -> Ranking:
         """Return the k best of each query."""
         return Ranking(self.places[:, :k], self.scores[:, :k])
+
+    def without(self, excluded: Sequence[int]) -> Ranking:
+        """Return it without one place a query, −1 for none; what is behind that moves up."""
+        hit = (self.places == np.array(excluded)[:, None]) & (self.places >= 0)
+        order = np.argsort(hit, axis=1, kind="stable")
+        places, scores = np.where(hit, -1, self.places), np.where(hit, -np.inf, self.scores)
+        return Ranking(
+            np.take_along_axis(places, order, axis=1),
+            np.take_along_axis(scores.astype(np.float32), order, axis=1),
+        )
 
 
 class TopK:
@@ -89,19 +100,51 @@ def search(queries: Vectors, documents: Vectors, k: int, dimensions: int | None 
     asked = cut_and_normalize(queries, width, normalize=True)
     best = TopK(len(queries), min(k, len(documents)))
     for first in range(0, len(documents), BLOCK):
-        block = cut_and_normalize(_block(documents, first), width, normalize=True)
+        block = cut_and_normalize(block_of(documents, first, BLOCK), width, normalize=True)
         for row in range(0, len(asked), QUERIES):
             rows = slice(row, row + QUERIES)
             best.add(asked[rows] @ block.T, first, rows)
     return best.ranking()
 
 
-def _block(documents: Vectors, first: int) -> Vectors:
-    """Return some documents; of those on disk by a mapping of their own, which ends with it.
+def union(rankings: Sequence[Ranking]) -> Ranking:
+    """Return for each query every place that any ranking names, −1 behind them; scores are 0."""
+    columns = np.concatenate([ranking.places for ranking in rankings], axis=1)
+    rows = [np.unique(row[row >= 0]) for row in columns]
+    places = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+    for place, row in zip(places, rows, strict=True):
+        place[: len(row)] = row
+    return Ranking(places, np.zeros(places.shape, np.float32))
+
+
+def reordered(ranking: Ranking, scores: Sequence[Mapping[int, float]], depth: int) -> Ranking:
+    """Return a ranking whose `depth` best are in the order of their scores; the rest stays.
+
+    Equal scores keep the order that they had.
+    """
+    places = ranking.places.copy()
+    for row, known in zip(places, scores, strict=True):
+        head = row[:depth]
+        by_score = [known[place] if place >= 0 else -np.inf for place in head.tolist()]
+        row[:depth] = head[np.argsort(-np.array(by_score), kind="stable")]
+    return Ranking(places, ranking.scores)
+
+
+def with_rest(head: Ranking, ranking: Ranking) -> Ranking:
+    """Return the head, and behind it what a ranking names beyond as many places, in its order."""
+    depth = head.places.shape[1]
+    return Ranking(
+        np.concatenate([head.places, ranking.places[:, depth:]], axis=1),
+        np.concatenate([head.scores, ranking.scores[:, depth:]], axis=1),
+    )
+
+
+def block_of(documents: Vectors, first: int, size: int) -> Vectors:
+    """Return `size` documents; of those on disk by a mapping of their own, which ends with it.
 
     Pages of one mapping of the whole would stay in memory until the system wants them back.
     """
-    rows = documents[first : first + BLOCK]
+    rows = documents[first : first + size]
     if not isinstance(documents, np.memmap) or documents.filename is None:
         return rows
     offset = documents.offset + first * documents.strides[0]

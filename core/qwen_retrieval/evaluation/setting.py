@@ -183,5 +183,5 @@ class Grid:
 
 def short(model: str) -> str:
     """Return the last part of a model's name, or of a folder's the last two."""
-    path = Path(model)
+    path = Path(model).expanduser()
     return "/".join(path.parts[-2:]) if path.is_dir() else path.name

@@ -21,7 +21,12 @@ from qwen_retrieval.evaluation.search import Ranking, search
 from qwen_retrieval.evaluation.store import Ledger, Store
 from qwen_retrieval.evaluation.words import detect, words_of
 from qwen_retrieval.factory import open_embedder, open_reranker
-from qwen_retrieval.settings import EmbedderSettings, ModelSettings, RerankerSettings
+from qwen_retrieval.settings import (
+    COMPUTING,
+    EmbedderSettings,
+    ModelSettings,
+    RerankerSettings,
+)
 
 if TYPE_CHECKING:
     from qwen_retrieval.contract import Embedder, Reranker, Vectors
@@ -31,8 +36,12 @@ BATCH = 256
 
 _SAMPLE = 200
 _SCORE = np.dtype([("query", np.int32), ("place", np.int32), ("score", np.float32)])
-# What does not change results: how much is computed at once, and what is shown meanwhile.
-_IRRELEVANT = {"batch_size", "batch_tokens", "progress_bar", "local_files_only", "safetensors_only"}
+# What does not change results: how much is computed at once, what is shown meanwhile, and how a
+# server is reached.
+_IRRELEVANT = {
+    "batch_size", "batch_tokens", "progress_bar", "local_files_only", "safetensors_only",
+    "timeout", "max_retries", "max_concurrency", "verify_tls", "check_server",
+}  # fmt: skip
 
 _OF_QUERIES = {"query_instruction", "query_prompt", "prefixed_query"}
 
@@ -99,7 +108,12 @@ class Stages:
         words = words_of(self.language() if language is None else language)
         documents = self.collection.documents
         with self._stage("BM25", len(documents), 0):
-            return bm25(documents, self.collection.queries, k, words, self._progress.advance)
+            return self.allowed(
+                k,
+                lambda k: bm25(
+                    documents, self.collection.queries, k, words, self._progress.advance
+                ),
+            )
 
     def embed_documents(self, settings: EmbedderSettings) -> Embedded:
         """Return the documents' vectors in the model's full width."""
@@ -147,7 +161,12 @@ class Stages:
                 f"dimensions is {settings.dimensions}, but {settings.model} gives {width}; choose"
                 " at most that."
             )
-        return search(queries, documents, k, settings.dimensions)
+        return self.allowed(k, lambda k: search(queries, documents, k, settings.dimensions))
+
+    def allowed(self, k: int, find: Callable[[int], Ranking]) -> Ranking:
+        """Return k hits of each query by `find`, without the document that is none for it."""
+        excluded = self.collection.excluded
+        return find(k + 1).without(excluded).cut(k) if excluded else find(k)
 
     def rerank(self, ranking: Ranking, settings: RerankerSettings, depth: int) -> Reranked:
         """Return each query's `depth` best in the reranker's order.
@@ -264,7 +283,8 @@ def full_width(settings: EmbedderSettings) -> EmbedderSettings:
 def essence(settings: ModelSettings) -> dict[str, Any]:
     """Return what results depend on; of a model in a folder also when its files were written."""
     values = {n: value for n, value in settings.to_dict().items() if n not in _IRRELEVANT}
-    folder = Path(settings.model)
+    values["version"] = COMPUTING
+    folder = Path(settings.model).expanduser()
     if folder.is_dir():
         values["files"] = sorted(
             [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]

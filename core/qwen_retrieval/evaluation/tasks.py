@@ -9,16 +9,20 @@ from typing import Any
 
 from qwen_retrieval.errors import DataError
 from qwen_retrieval.evaluation.collection import Collection, read_folder
-from qwen_retrieval.evaluation.folders import FolderWriter
+from qwen_retrieval.evaluation.folders import FolderWriter, write_once
 
 
-def read_task(name: str, *, store: Path, split: str | None = None) -> Collection:
+def read_task(
+    name: str, *, store: Path, split: str | None = None, ignore_identical_ids: bool | None = None
+) -> Collection:
     """Return the collection of an mteb task.
 
     Args:
         name: of the task; of one with several subsets ``task:subset``.
         store: where it is kept once fetched, in the form of BEIR.
         split: None takes the only one, or ``test``.
+        ignore_identical_ids: whether a document with the query's own id is no hit for it; None
+            takes what the task says, as mteb's own evaluation does.
 
     Raises:
         DataError: there is no such task, mteb is not installed, or the data cannot be reached.
@@ -32,9 +36,10 @@ def read_task(name: str, *, store: Path, split: str | None = None) -> Collection
     chosen = _choose(name, "split", list(task.metadata.eval_splits), split, "test")
     revision = str(task.metadata.dataset.get("revision", ""))[:12]
     folder = store / "imported" / "-".join(filter(None, (name, chosen, revision))).replace(":", "-")
-    if not folder.is_dir():
-        _write(_load(task, name, subset, chosen), folder)
-    return read_folder(folder, name=name)
+    write_once(folder, lambda writer: _write(_load(task, name, subset, chosen), writer))
+    if ignore_identical_ids is None:
+        ignore_identical_ids = getattr(task, "ignore_identical_ids", False)
+    return read_folder(folder, name=name, ignore_identical_ids=ignore_identical_ids)
 
 
 def _find(name: str) -> tuple[Any, str | None]:
@@ -70,13 +75,12 @@ def _choose(name: str, what: str, there: list[str], wanted: str | None, usual: s
     raise DataError(f"the mteb task {name!r} has no {what} {wanted!r}; choose one of {there}.")
 
 
-def _write(data: Any, folder: Path) -> None:  # noqa: ANN401 - mteb's own
-    with FolderWriter(folder) as writer:
-        for row in data["corpus"]:
-            title = row.get("title")
-            writer.document(str(row["id"]), row["text"], "" if title is None else title)
-        for row in data["queries"]:
-            writer.query(str(row["id"]), row["text"])
-        for query, grades in data["relevant_docs"].items():
-            for document, grade in grades.items():
-                writer.judgement(str(query), str(document), int(grade))
+def _write(data: Any, writer: FolderWriter) -> None:  # noqa: ANN401 - mteb's own
+    for row in data["corpus"]:
+        title = row.get("title")
+        writer.document(str(row["id"]), row["text"], "" if title is None else title)
+    for row in data["queries"]:
+        writer.query(str(row["id"]), row["text"])
+    for query, grades in data["relevant_docs"].items():
+        for document, grade in grades.items():
+            writer.judgement(str(query), str(document), int(grade))
