@@ -35,7 +35,6 @@ HOSTILE = st.lists(
 
 FUZZ = settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

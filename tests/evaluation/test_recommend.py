@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_retrieval.errors import SettingsError
@@ -28,7 +28,6 @@ def advised(columns: list[np.ndarray], costs: list[Costs], **options: object) ->
     return recommend(values, resampled_means(values, resamples=2000), costs, budget, **options)
 
 
-@settings(deadline=None)
 @given(points=st.lists(POINTS, min_size=1, max_size=12))
 def test_front_holds_what_nothing_beats(points: list[tuple[int, int, int]]) -> None:
     """On it is exactly what no other is at least as good as in all and better than in one."""

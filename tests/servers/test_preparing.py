@@ -117,9 +117,7 @@ def test_an_instruction_that_would_be_ignored_is_refused(reranker: ServedModel) 
     head=st.sampled_from(["", "q: ", "x", "<Document>: "]),
     room=st.integers(1, 20),
 )
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_text_is_a_beginning_that_fits(
     embedder: ServedModel, text: str, head: str, room: int
 ) -> None:
