@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from qwen_retrieval.errors import (
     ServerAccessError,
@@ -239,7 +240,7 @@ class Transport:
     def _certificates(self) -> bool | ssl.SSLContext:
         """Return what certificates are checked against, as httpx takes it."""
         trusted = self._settings.verify_tls
-        if not self.root.startswith("https:"):
+        if urlsplit(self.root).scheme != "https":  # which may be written in capitals
             return False  # there are none, and reading the authorities takes a tenth of a second
         if isinstance(trusted, bool):
             return trusted
