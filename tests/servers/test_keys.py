@@ -35,11 +35,11 @@ def key(server: str, token: str | None = None) -> str | None:
 
 
 def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the engine's own variable over the library's."""
+    """And the library's own variable over that of the service."""
     assert key("openai") is None
-    monkeypatch.setenv("QWEN_RETRIEVAL_API_KEY", "general")
-    assert key("openai") == "general"
-    monkeypatch.setenv("OPENAI_API_KEY", "own")
+    monkeypatch.setenv("OPENAI_API_KEY", "service")
+    assert key("openai") == "service"
+    monkeypatch.setenv("QWEN_RETRIEVAL_API_KEY", "own")
     assert key("openai") == "own"
     assert key("openai", "given") == "given"
 

@@ -214,7 +214,8 @@ class ServerHandle(Generic[S, E]):
         )
 
     def _key(self) -> str | None:
-        names = (self._engine.key_variable, KEY_VARIABLE)
+        # The library's own first: it was set for this, another service's for something else.
+        names = (KEY_VARIABLE, self._engine.key_variable)
         found = self._token
         for name in names:
             if found is None and name is not None:
