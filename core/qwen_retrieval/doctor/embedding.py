@@ -15,10 +15,10 @@ from qwen_retrieval.doctor.probes import (
     ANSWERS,
     INSTRUCTION,
     QUERIES,
-    SENTENCE,
     TEXTS,
     TRAPS,
     long_text,
+    sentence_tokens,
 )
 from qwen_retrieval.doctor.report import Finding, failed, passed, skipped
 from qwen_retrieval.doctor.subject import EmbedderSubject
@@ -139,8 +139,8 @@ def long(subject: EmbedderSubject) -> Finding:
     """See whether a long text is read to its end, and one that is too long is refused."""
     limit = subject.served.context if subject.settings.server is not None else None
     room = min(limit or 2048, 2048, subject.settings.max_length or 2048)
-    sentences = (room - 16) // (len(subject.ids(long_text(2, ""))) - len(subject.ids(SENTENCE)))
-    ends = [long_text(sentences, last) for last in ("It is open.", "It has burnt down.")]
+    each = sentence_tokens(subject.ids)
+    ends = [long_text((room - 16) // each, last) for last in ("It is open.", "It has burnt down.")]
     tokens = len(subject.ids(ends[0]))
     try:
         first, second = subject.text_vectors(ends)
@@ -158,7 +158,7 @@ def long(subject: EmbedderSubject) -> Finding:
     if limit is None or limit > 40_960:  # noqa: PLR2004 - the longest context of the models
         return passed(words)
     try:
-        subject.text_vectors([long_text(sentences * limit // tokens + 2, "")])
+        subject.text_vectors([long_text(limit // each + 2, "")])
     except ServerRefusedError:
         return passed(f"{words}, more than {limit} refused")
     return failed(f"more than {limit} tokens are cut in silence", fix(subject, "long text"))
