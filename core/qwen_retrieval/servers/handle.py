@@ -166,7 +166,8 @@ class ServerHandle(Generic[S, E]):
             return Served(name if engine.default_model is None else engine.default_model)
         raise SettingsError(
             f"{engine.title} at {self._transport.root} has no model {name!r}; it has"
-            f" {[each.model for each in listed][:20]}: choose one as served_model=."
+            f" {self._transport.shown([each.model for each in listed])}: choose one as"
+            " served_model=."
         )
 
     async def _listed(self, listing: Request) -> list[Served]:
@@ -178,12 +179,12 @@ class ServerHandle(Generic[S, E]):
             raise
         try:
             return self._engine.read_listing(answer)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ServerAnswerError(
                 f"{self._engine.title} at {self._transport.root}{listing.path} answers something"
-                f" other than what it serves ({answer!r:.200}); is server={self.settings.server!r}"
-                " right?"
-            ) from error
+                f" other than what it serves ({self._transport.shown(answer)}); is"
+                f" server={self.settings.server!r} right?"
+            ) from None
 
     async def _results(
         self,
