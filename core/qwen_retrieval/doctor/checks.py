@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qwen_retrieval.doctor.mends import mend
 from qwen_retrieval.doctor.report import Finding, failed, passed, skipped
-from qwen_retrieval.errors import ModelError, QwenRetrievalError, ServerError, SettingsError
+from qwen_retrieval.errors import QwenRetrievalError, TextError
+from qwen_retrieval.servers.reading import UnreadableError
 
 if TYPE_CHECKING:
     from qwen_retrieval.doctor.subject import Subject
@@ -23,7 +24,8 @@ class Check(Generic[S]):
 
     Attributes:
         name: in the table.
-        run: answers it; errors of the server count as a failure.
+        run: answers it; errors of the server count as a failure, and a probe that the settings
+            leave no room for as one that does not apply.
         fault: whose mend is offered then.
         needs: names of checks without whose success this one means nothing.
         is_slow: left out of a quick examination.
@@ -59,8 +61,13 @@ def run_checks(
 def _answered(subject: Subject[Any], check: Check[Any]) -> Finding:
     try:
         return check.run(subject)
-    except (ServerError, ModelError, SettingsError, ArithmeticError) as error:
-        return failed(_first_line(error), fix(subject, check.fault))
+    except TextError as error:  # of the probe, under these settings
+        return skipped(_first_line(str(error)))
+    except UnreadableError as error:
+        words = f"a wrong answer: {error.told(subject.client.shown)}"
+        return failed(_first_line(words), fix(subject, check.fault))
+    except (QwenRetrievalError, ArithmeticError) as error:
+        return failed(_first_line(str(error)), fix(subject, check.fault))
 
 
 def fix(subject: Subject[Any], fault: str) -> str:
@@ -88,6 +95,6 @@ def listed(subject: Subject[Any]) -> Finding:
     return passed(f"{subject.client.engine.title}{version}: {subject.served.model}{room}")
 
 
-def _first_line(error: QwenRetrievalError | ArithmeticError) -> str:
-    words = " ".join(str(error).split())
+def _first_line(words: str) -> str:
+    words = " ".join(words.split())
     return words if len(words) <= 200 else f"{words[:200]}…"  # noqa: PLR2004 - a table's cell

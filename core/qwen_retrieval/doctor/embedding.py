@@ -60,7 +60,7 @@ def eos(subject: EmbedderSubject) -> Finding:
         return passed("texts end with <|endoftext|>, once")
     if ids is None:
         return skipped(NO_REFERENCE)
-    if ids[-1] == subject.eos and ids[-2] != subject.eos:
+    if ids[-1:] == [subject.eos] and ids[-2:-1] != [subject.eos]:
         return passed("the server's tokenizer appends <|endoftext|>")
     return failed(f"the server makes {ids[-3:]} of a text's end", fix(subject, "EOS"))
 
@@ -268,7 +268,10 @@ def _told_pooling(subject: EmbedderSubject) -> str | None:
     from qwen_retrieval.servers.engine import Request  # noqa: PLC0415
 
     told = subject.ask(Request("/info"))
-    return str(told["model_type"]["embedding"]["pooling"])
+    try:
+        return str(told["model_type"]["embedding"]["pooling"])
+    except (KeyError, TypeError):  # not every version tells it, nor what stands for one
+        return None
 
 
 _ASKED = ("reachable", "embedder")

@@ -83,6 +83,10 @@ class ServerHandle(Generic[S, E]):
         """Return the answer to a request of the caller's own, with this handle's key and bounds."""
         return self._run(self._transport.ask(request, LISTING_BYTES))
 
+    def shown(self, found: object) -> str:
+        """Return the beginning of what the server answered, without this handle's key."""
+        return self._transport.shown(found)
+
     def __reduce__(self) -> tuple[Callable[[S], Any], tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
         return (partial(type(self), check=self._check), (self.settings,))
