@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from qwen_retrieval.catalog import MIN_DIMENSIONS
 from qwen_retrieval.doctor import golden
 from qwen_retrieval.doctor.candidates import NEAR_COSINE, cosines
-from qwen_retrieval.doctor.checks import Check, fix, listed, reachable
+from qwen_retrieval.doctor.checks import Check, fix, gets_ids, listed, reachable, serves
 from qwen_retrieval.doctor.probes import (
     ANSWERS,
     INSTRUCTION,
@@ -161,7 +162,9 @@ def long(subject: EmbedderSubject) -> Finding:
         subject.text_vectors([long_text(limit // each + 2, "")])
     except ServerRefusedError:
         return passed(f"{words}, more than {limit} refused")
-    return failed(f"more than {limit} tokens are cut in silence", fix(subject, "long text"))
+    # This library cuts before, to what the server says that it takes.
+    found = failed(f"more than {limit} tokens are cut in silence", fix(subject, "long text"))
+    return replace(found, others_only=True)
 
 
 def matryoshka(subject: EmbedderSubject) -> Finding:
@@ -258,6 +261,11 @@ def _half(full: int) -> int:
     return max(full // 2, min(MIN_DIMENSIONS, full))
 
 
+def _cuts_here(subject: EmbedderSubject) -> bool:
+    """Say whether this library cuts what the server sends, which it cannot where models differ."""
+    return serves(subject) and not subject.client.engine.own_model
+
+
 def _strips(subject: EmbedderSubject) -> bool:
     return subject.settings.server is not None and subject.client.engine.strips
 
@@ -291,13 +299,19 @@ CHECKS = (
     Check("width", width, "model", _ASKED),
     Check("variance", variance, "vectors vary", _ASKED),
     Check("batch equals single", batch, "batch", _ASKED),
-    Check("EOS", eos, "EOS", (*_ASKED, "width", "variance")),
+    Check("EOS", eos, "EOS", (*_ASKED, "width", "variance"), others_only=gets_ids),
     Check("pooling", pooling, "pooling", (*_ASKED, "width", "variance")),
-    Check("instruction not doubled", doubled, "instruction doubled", (*_ASKED, "width")),
+    Check(
+        "instruction not doubled",
+        doubled,
+        "instruction doubled",
+        (*_ASKED, "width"),
+        others_only=gets_ids,
+    ),
     Check("same model", same_model, "model", _VALUES),
     Check("long text", long, "long text", (*_ASKED, "variance", "EOS")),
-    Check("Matryoshka", matryoshka, "Matryoshka", _ASKED),
-    Check("unit norm", unit, "unit norm", (*_ASKED, "Matryoshka")),
+    Check("Matryoshka", matryoshka, "Matryoshka", _ASKED, others_only=_cuts_here),
+    Check("unit norm", unit, "unit norm", (*_ASKED, "Matryoshka"), others_only=serves),
     Check("trap texts", traps, "trap texts", _ASKED),
     Check("known answers", known_answers, "known answers", (*_VALUES, "same model")),
     Check("instruction honoured", instructed, "instruction", (*_ASKED, "variance")),
