@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from qwen_retrieval.servers.transport import BUSY
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from qwen_retrieval.doctor.subject import Subject
 
@@ -98,12 +99,26 @@ def _examined(
     else:
         subject, checks = RerankerSubject(settings, token, local), reranking.CHECKS
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TruncationWarning)  # of the long probes
+        with _quiet(settings):
             findings = run_checks(subject, checks, quick=quick, raises=raises)
     finally:
         subject.client.close()
     return Report(_title(subject), _reference(subject, findings), tuple(findings))
+
+
+@contextmanager
+def _quiet(settings: EmbedderSettings | RerankerSettings) -> Iterator[None]:
+    """Leave out warnings of the long probes, where a model in this process would cut them.
+
+    Not of a server's: those fit, and a first call examines it beside other threads, all of which
+    share one list of filters.
+    """
+    if settings.server is not None:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        yield
 
 
 def _title(subject: Subject[Any]) -> str:
