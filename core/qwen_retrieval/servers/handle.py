@@ -7,6 +7,7 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -162,8 +163,8 @@ class ServerHandle(Generic[S, E]):
         for each in listed:
             if each.model == name:
                 return each
-        if asked is not None:
-            return Served(asked)
+        if asked is not None:  # an alias, perhaps, of the only one, whose limits then hold
+            return replace(listed[0], model=asked) if len(listed) == 1 else Served(asked)
         if len(listed) == 1:
             return listed[0]
         if not listed:
