@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+
+from qwen_retrieval import EmbedderSettings
+from qwen_retrieval.doctor import examine
+from qwen_retrieval.doctor.examine import _quiet
+from servers.fault_server import FaultServer
+
+from .conftest import TINY, settings_for
 
 PREFIX = (
     "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
@@ -108,6 +116,39 @@ def test_exactly_the_right_check_fails(wrong: Wrong, examined: Any) -> None:
     assert [each.check for each in report.failed] == [wrong.check], report.to_json()
     assert wrong.mend in str(report.failed[0].mend)
     assert not report.ok
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("embedder", {"query_instruction": "Find it", "document_prompt": "passage: "}),
+        ("embedder", {"query_prompt": "q: "}),
+        ("reranker", {"instruction": "Find the passage about animals"}),
+    ],
+    ids=str,
+)
+def test_prompts_of_ones_own_are_no_fault(kind: str, own: dict[str, Any]) -> None:
+    """What is compared with knows nothing of them."""
+    with FaultServer("vllm", serves=kind, max_length=512) as server:
+        settings = replace(settings_for(kind, "vllm", server.url), **own)
+        report = examine(settings, local=str(TINY / kind), quick=True)
+    assert report.ok, report.to_json()
+
+
+def test_vectors_that_are_not_to_be_of_unit_length_are_no_fault() -> None:
+    """They are, where it is examined."""
+    settings = EmbedderSettings(model=str(TINY / "embedder"), normalize=False)
+    assert examine(settings, quick=True).ok
+
+
+def test_a_server_is_examined_without_a_change_of_the_filters() -> None:
+    """A first call does it in a thread of its own, and the filters are everybody's."""
+    before = list(warnings.filters)
+    with _quiet(settings_for("embedder", "vllm", "http://h")):
+        assert warnings.filters == before
+    with _quiet(EmbedderSettings()):
+        assert warnings.filters != before
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from needs import need
 from qwen_retrieval import EmbedderSettings, open_embedder
-from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.errors import (
+    QwenRetrievalError,
+    ServerAnswerError,
+    ServerRefusedError,
+    SettingsError,
+)
 from qwen_retrieval.servers import handle
+from qwen_retrieval.servers.transport import MESSAGE_BYTES
+from servers import faults
 from servers.clients import open_client
+from servers.engines import Reply
 from servers.fault_server import FaultServer
+from servers.wire import Exchange
 
 SECRET = "sk-of-the-user"  # noqa: S105 - none
 AT = {"base_url": "http://127.0.0.1:9"}
@@ -35,11 +46,11 @@ def key(server: str, token: str | None = None) -> str | None:
 
 
 def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the engine's own variable over the library's."""
+    """And the library's own variable over that of the service."""
     assert key("openai") is None
-    monkeypatch.setenv("QWEN_RETRIEVAL_API_KEY", "general")
-    assert key("openai") == "general"
-    monkeypatch.setenv("OPENAI_API_KEY", "own")
+    monkeypatch.setenv("OPENAI_API_KEY", "service")
+    assert key("openai") == "service"
+    monkeypatch.setenv("QWEN_RETRIEVAL_API_KEY", "own")
     assert key("openai") == "own"
     assert key("openai", "given") == "given"
 
@@ -81,6 +92,79 @@ def test_the_server_gets_it_as_a_bearer() -> None:
         with pytest.raises(PermissionError, match=r"status 401 .*token=.*QWEN_RETRIEVAL_API_KEY"):
             wrong.embed_documents(["a"])
         wrong.close()
+
+
+def echoes(payload: Callable[[str], Any]) -> list[faults.Act]:
+    """Return faults that answer 200 with the key, such that a cut may fall within it."""
+
+    def act(beginning: str) -> faults.Act:
+        return lambda exchange: exchange.send(Reply(200, payload(beginning + SECRET)))
+
+    return [act("x" * length) for length in (0, *range(80, 300, 10))]
+
+
+ECHOES: dict[str, Callable[[str], Any]] = {
+    "no list": lambda words: {"error": {"message": words}},
+    "index": lambda words: {"data": [{"index": words, "embedding": [1.0]}]},
+    "no vector": lambda words: {"data": [{"index": 0, "text": words}]},
+    "words": lambda words: {"data": [{"index": 0, "embedding": [1.0, words]}]},
+    "a matrix of words": lambda words: {"data": [{"index": 0, "embedding": [["a", words], "b"]}]},
+    "no base64": lambda words: {"data": [{"index": 0, "embedding": f"§{words}"}]},
+    "a page": lambda words: words,
+}
+
+
+def tells(error: BaseException) -> bool:
+    """Say whether an error or its causes tell the key, or half of it."""
+    return SECRET[:6] in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("what", ECHOES)
+def test_an_answer_that_repeats_the_key_is_told_without_it(what: str) -> None:
+    """Not even a half of it, wherever the answer is cut, nor in an error's causes."""
+    with FaultServer("vllm") as server:
+        client = open_client(server, token=SECRET)
+        client.embed_documents(["a"])
+        for act in echoes(ECHOES[what]):
+            server.heal()
+            server.inject(act)
+            with pytest.raises(ServerAnswerError) as caught:
+                client.embed_documents(["a"])
+            assert not tells(caught.value)
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "payload", [{"error": SECRET}, {"data": [{"id": SECRET}, {"id": "b"}]}], ids=["error", "names"]
+)
+def test_a_listing_that_repeats_the_key_is_told_without_it(payload: Any) -> None:
+    """One that cannot be read, and one that names other models."""
+    with FaultServer("vllm") as server:
+        server.inject(
+            lambda exchange: exchange.send(Reply(200, payload)),
+            only=lambda recorded: recorded.path == "/v1/models",
+        )
+        client = open_client(server, token=SECRET)
+        with pytest.raises(QwenRetrievalError) as caught:
+            client.embed_documents(["a"])
+        assert not tells(caught.value)
+        client.close()
+
+
+def test_an_error_that_is_cut_within_the_key_is_told_without_its_half() -> None:
+    """What is read of an error ends somewhere, and white space is not told."""
+
+    def act(exchange: Exchange) -> None:
+        words = " " * (MESSAGE_BYTES - 8) + SECRET + " " * 99
+        exchange.send_bytes(words.encode(), 400)
+
+    with FaultServer("vllm") as server:
+        client = open_client(server, token=SECRET)
+        server.inject(act)
+        with pytest.raises(ServerRefusedError) as caught:
+            client.embed_documents(["a"])
+        assert not tells(caught.value)
+        client.close()
 
 
 def test_the_hubs_token_is_not_sent_by_haystack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,10 +95,18 @@ WRONG: dict[str, tuple[Any, str]] = {
 def test_a_list_that_is_not_ours_is_refused(name: str) -> None:
     """Nothing is lost, doubled or given to another item."""
     answer, message = WRONG[name]
-    with pytest.raises(UnreadableError, match=message):
-        read_vectors(answer, 2, None)
-    with pytest.raises(UnreadableError, match=message):
-        read_scores(answer, 2, float)
+    for read in (lambda: read_vectors(answer, 2, None), lambda: read_scores(answer, 2, float)):
+        with pytest.raises(UnreadableError) as caught:
+            read()
+        assert message in caught.value.told(repr)
+
+
+def test_what_was_found_is_told_only_as_the_caller_shows_it() -> None:
+    """It may be the key, which stands in no text of the error's own."""
+    with pytest.raises(UnreadableError) as caught:
+        read_vectors({"error": "sk-secret"}, 2, None)
+    assert "sk-" not in str(caught.value)
+    assert caught.value.told(lambda _: "…") == "it holds no list of results (…)"
 
 
 WRONG_VECTORS: dict[str, Any] = {

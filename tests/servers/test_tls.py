@@ -41,6 +41,15 @@ def test_an_unknown_certificate_is_refused(server: FaultServer, way: Way) -> Non
     assert server.requests == []
 
 
+def test_an_address_in_capitals_is_checked_too(server: FaultServer) -> None:
+    """The scheme means the same in either case."""
+    client = Client(server, way="sync", base_url=server.url.replace("https", "HTTPS"), timeout=5)
+    with pytest.raises(ServerError, match=r"certificate.*verify_tls"):
+        client.use()
+    client.close()
+    assert server.requests == []
+
+
 @ways
 def test_an_authority_can_be_named(
     server: FaultServer,

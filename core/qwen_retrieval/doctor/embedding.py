@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -10,15 +11,15 @@ import numpy as np
 from qwen_retrieval.catalog import MIN_DIMENSIONS
 from qwen_retrieval.doctor import golden
 from qwen_retrieval.doctor.candidates import NEAR_COSINE, cosines
-from qwen_retrieval.doctor.checks import Check, fix, listed, reachable
+from qwen_retrieval.doctor.checks import Check, fix, gets_ids, listed, reachable, serves
 from qwen_retrieval.doctor.probes import (
     ANSWERS,
     INSTRUCTION,
     QUERIES,
-    SENTENCE,
     TEXTS,
     TRAPS,
     long_text,
+    sentence_tokens,
 )
 from qwen_retrieval.doctor.report import Finding, failed, passed, skipped
 from qwen_retrieval.doctor.subject import EmbedderSubject
@@ -60,7 +61,7 @@ def eos(subject: EmbedderSubject) -> Finding:
         return passed("texts end with <|endoftext|>, once")
     if ids is None:
         return skipped(NO_REFERENCE)
-    if ids[-1] == subject.eos and ids[-2] != subject.eos:
+    if ids[-1:] == [subject.eos] and ids[-2:-1] != [subject.eos]:
         return passed("the server's tokenizer appends <|endoftext|>")
     return failed(f"the server makes {ids[-3:]} of a text's end", fix(subject, "EOS"))
 
@@ -139,8 +140,8 @@ def long(subject: EmbedderSubject) -> Finding:
     """See whether a long text is read to its end, and one that is too long is refused."""
     limit = subject.served.context if subject.settings.server is not None else None
     room = min(limit or 2048, 2048, subject.settings.max_length or 2048)
-    sentences = (room - 16) // (len(subject.ids(long_text(2, ""))) - len(subject.ids(SENTENCE)))
-    ends = [long_text(sentences, last) for last in ("It is open.", "It has burnt down.")]
+    each = sentence_tokens(subject.ids)
+    ends = [long_text((room - 16) // each, last) for last in ("It is open.", "It has burnt down.")]
     tokens = len(subject.ids(ends[0]))
     try:
         first, second = subject.text_vectors(ends)
@@ -158,10 +159,12 @@ def long(subject: EmbedderSubject) -> Finding:
     if limit is None or limit > 40_960:  # noqa: PLR2004 - the longest context of the models
         return passed(words)
     try:
-        subject.text_vectors([long_text(sentences * limit // tokens + 2, "")])
+        subject.text_vectors([long_text(limit // each + 2, "")])
     except ServerRefusedError:
         return passed(f"{words}, more than {limit} refused")
-    return failed(f"more than {limit} tokens are cut in silence", fix(subject, "long text"))
+    # This library cuts before, to what the server says that it takes.
+    found = failed(f"more than {limit} tokens are cut in silence", fix(subject, "long text"))
+    return replace(found, others_only=True)
 
 
 def matryoshka(subject: EmbedderSubject) -> Finding:
@@ -258,6 +261,11 @@ def _half(full: int) -> int:
     return max(full // 2, min(MIN_DIMENSIONS, full))
 
 
+def _cuts_here(subject: EmbedderSubject) -> bool:
+    """Say whether this library cuts what the server sends, which it cannot where models differ."""
+    return serves(subject) and not subject.client.engine.own_model
+
+
 def _strips(subject: EmbedderSubject) -> bool:
     return subject.settings.server is not None and subject.client.engine.strips
 
@@ -268,7 +276,10 @@ def _told_pooling(subject: EmbedderSubject) -> str | None:
     from qwen_retrieval.servers.engine import Request  # noqa: PLC0415
 
     told = subject.ask(Request("/info"))
-    return str(told["model_type"]["embedding"]["pooling"])
+    try:
+        return str(told["model_type"]["embedding"]["pooling"])
+    except (KeyError, TypeError):  # not every version tells it, nor what stands for one
+        return None
 
 
 _ASKED = ("reachable", "embedder")
@@ -288,13 +299,19 @@ CHECKS = (
     Check("width", width, "model", _ASKED),
     Check("variance", variance, "vectors vary", _ASKED),
     Check("batch equals single", batch, "batch", _ASKED),
-    Check("EOS", eos, "EOS", (*_ASKED, "width", "variance")),
+    Check("EOS", eos, "EOS", (*_ASKED, "width", "variance"), others_only=gets_ids),
     Check("pooling", pooling, "pooling", (*_ASKED, "width", "variance")),
-    Check("instruction not doubled", doubled, "instruction doubled", (*_ASKED, "width")),
+    Check(
+        "instruction not doubled",
+        doubled,
+        "instruction doubled",
+        (*_ASKED, "width"),
+        others_only=gets_ids,
+    ),
     Check("same model", same_model, "model", _VALUES),
     Check("long text", long, "long text", (*_ASKED, "variance", "EOS")),
-    Check("Matryoshka", matryoshka, "Matryoshka", _ASKED),
-    Check("unit norm", unit, "unit norm", (*_ASKED, "Matryoshka")),
+    Check("Matryoshka", matryoshka, "Matryoshka", _ASKED, others_only=_cuts_here),
+    Check("unit norm", unit, "unit norm", (*_ASKED, "Matryoshka"), others_only=serves),
     Check("trap texts", traps, "trap texts", _ASKED),
     Check("known answers", known_answers, "known answers", (*_VALUES, "same model")),
     Check("instruction honoured", instructed, "instruction", (*_ASKED, "variance")),

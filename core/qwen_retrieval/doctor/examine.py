@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,21 @@ from qwen_retrieval.doctor import embedding, reranking
 from qwen_retrieval.doctor.checks import Check, run_checks
 from qwen_retrieval.doctor.report import Finding, Report
 from qwen_retrieval.doctor.subject import EmbedderSubject, RerankerSubject
-from qwen_retrieval.errors import ServerSetupError, TruncationWarning
+from qwen_retrieval.errors import (
+    ModelError,
+    ServerAccessError,
+    ServerRefusedError,
+    ServerSetupError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+    SettingsError,
+    TruncationWarning,
+)
+from qwen_retrieval.servers.transport import BUSY
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from qwen_retrieval.doctor.subject import Subject
 
@@ -35,6 +46,51 @@ def examine(
             is compared with published values where there are some, and otherwise with itself.
         quick: leave out what takes long.
     """
+    return _examined(settings, token=token, local=local, quick=quick)
+
+
+def require_right(settings: EmbedderSettings | RerankerSettings, token: str | None) -> None:
+    """Raise where a server is set up wrongly; what ``check_server=True`` runs.
+
+    What only other clients of the server would meet is let pass.
+
+    Raises:
+        ServerSetupError: naming each check that failed, what it measured, and the mend.
+        ServerError: nobody answers, or not in time, or the key is wrong, or the server is busy.
+        SettingsError: the settings do not fit the server, or the model.
+        ModelError: the model's tokenizer cannot be had.
+    """
+    wrong = _examined(settings, token=token, quick=True, raises=_is_no_finding).wrong
+    if wrong:
+        causes = "; ".join(f"{each.check}: {each.measured} → {each.mend}" for each in wrong)
+        raise ServerSetupError(
+            f"the {settings.server} server at {settings.base_url} gives wrong answers ({causes})."
+            " Start it so, or set check_server=False to use it as it is."
+        )
+
+
+def _is_no_finding(error: Exception) -> bool:
+    """Say whether an error says nothing of how the server is set up, and is its own message."""
+    if isinstance(error, ServerRefusedError) and error.status in BUSY:
+        return True
+    return isinstance(
+        error,
+        ServerUnreachableError
+        | ServerTimeoutError
+        | ServerAccessError
+        | SettingsError
+        | ModelError,
+    )
+
+
+def _examined(
+    settings: EmbedderSettings | RerankerSettings,
+    *,
+    token: str | None,
+    local: str | None = None,
+    quick: bool,
+    raises: Callable[[Exception], bool] = lambda error: False,  # noqa: ARG005
+) -> Report:
     settings = replace(settings, progress_bar=False, check_server=False)
     subject: Subject[Any]
     checks: Sequence[Check[Any]]
@@ -43,27 +99,26 @@ def examine(
     else:
         subject, checks = RerankerSubject(settings, token, local), reranking.CHECKS
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TruncationWarning)  # of the long probes
-            findings = run_checks(subject, checks, quick=quick)
+        with _quiet(settings):
+            findings = run_checks(subject, checks, quick=quick, raises=raises)
     finally:
         subject.client.close()
     return Report(_title(subject), _reference(subject, findings), tuple(findings))
 
 
-def require_right(settings: EmbedderSettings | RerankerSettings, token: str | None) -> None:
-    """Raise where a server is set up wrongly; what ``check_server=True`` runs.
+@contextmanager
+def _quiet(settings: EmbedderSettings | RerankerSettings) -> Iterator[None]:
+    """Leave out warnings of the long probes, where a model in this process would cut them.
 
-    Raises:
-        ServerSetupError: naming each check that failed, what it measured, and the mend.
+    Not of a server's: those fit, and a first call examines it beside other threads, all of which
+    share one list of filters.
     """
-    failed = examine(settings, token=token, quick=True).failed
-    if failed:
-        causes = "; ".join(f"{each.check}: {each.measured} → {each.mend}" for each in failed)
-        raise ServerSetupError(
-            f"the {settings.server} server at {settings.base_url} gives wrong answers ({causes})."
-            " Start it so, or set check_server=False to use it as it is."
-        )
+    if settings.server is not None:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        yield
 
 
 def _title(subject: Subject[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 TEXTS = (
     "What is Deep Learning?",
     "The capital of China is Beijing.",
@@ -44,3 +46,12 @@ SENTENCE = "The archive keeps letters, maps and drawings of several centuries in
 def long_text(sentences: int, last: str) -> str:
     """Return a text whose end alone differs."""
     return SENTENCE * sentences + last
+
+
+def sentence_tokens(ids: Callable[[str], Sequence[int]]) -> int:
+    """Return the tokens that one more sentence adds to a long text.
+
+    Args:
+        ids: of a text.
+    """
+    return len(ids(long_text(2, ""))) - len(ids(long_text(1, "")))

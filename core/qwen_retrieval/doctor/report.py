@@ -18,12 +18,15 @@ class Finding:
         status: "skip" where it does not apply, or where what failed before leaves nothing to judge.
         measured: the value, or why there is none.
         mend: the option to set, if it failed.
+        others_only: it failed, but only other clients of the server meet it: this library sends
+            token ids, and cuts and scales vectors itself.
     """
 
     check: str
     status: Status
     measured: str
     mend: str | None = None
+    others_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Report:
     def failed(self) -> tuple[Finding, ...]:
         """The findings that failed."""
         return tuple(each for each in self.findings if each.status == "fail")
+
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        """The findings that failed and that this library itself would meet."""
+        return tuple(each for each in self.failed if not each.others_only)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""

@@ -14,7 +14,7 @@ from qwen_retrieval.doctor.candidates import (
     Diagnosis,
     diagnose_scores,
 )
-from qwen_retrieval.doctor.checks import Check, fix, listed, reachable
+from qwen_retrieval.doctor.checks import Check, fix, gets_ids, listed, reachable
 from qwen_retrieval.doctor.probes import ANSWERS, INSTRUCTION, QUERIES, TRAPS, long_text
 from qwen_retrieval.doctor.report import Finding, failed, passed, skipped
 from qwen_retrieval.doctor.subject import RerankerSubject
@@ -188,10 +188,8 @@ def _template(diagnosis: Diagnosis | None, subject: RerankerSubject) -> Finding:
     if diagnosis.nearest == RIGHT and diagnosis.right <= NEAR_SCORE:
         return passed(f"the official prompt's scores to {diagnosis.right:.1e}")
     cause = f" ({diagnosis.nearest})" if diagnosis.agrees else ""
-    own = subject.settings.server is not None and subject.client.engine.takes_ids
-    note = "; this library sends finished prompts and is not affected" if own else ""
     return failed(
-        f"{diagnosis.right:.3f} from the official prompt's scores{cause}{note}",
+        f"{diagnosis.right:.3f} from the official prompt's scores{cause}",
         fix(subject, "template"),
     )
 
@@ -205,8 +203,14 @@ CHECKS = (
     Check("variance", variance, "scores vary", _ASKED),
     Check("yes and no", answers, "answers", (*_ASKED, "variance")),
     Check("same model", same_model, "model", _VALUES),
-    Check("template", template, "template", (*_VALUES, "same model")),
-    Check("instruction honoured", instructed, "instruction", (*_VALUES, "same model", "template")),
+    Check("template", template, "template", (*_VALUES, "same model"), others_only=gets_ids),
+    Check(
+        "instruction honoured",
+        instructed,
+        "instruction",
+        (*_VALUES, "same model", "template"),
+        others_only=gets_ids,
+    ),
     Check("batch equals single", batch, "batch", (*_ASKED, "variance")),
     Check("long text", long, "long text", (*_ASKED, "variance")),
     Check("trap texts", traps, "trap texts", _ASKED),

@@ -100,8 +100,17 @@ class EmbedderSubject(Subject[EmbedderSettings]):
     def __init__(
         self, settings: EmbedderSettings, token: str | None = None, local: str | None = None
     ) -> None:
-        # At full width: what is cut is examined apart.
-        super().__init__(replace(settings, dimensions=None), local)
+        # At full width, since what is cut is examined apart, and with the prompts and the length
+        # of what it is compared with.
+        plain = replace(
+            settings,
+            dimensions=None,
+            normalize=True,
+            query_instruction=None,
+            query_prompt=None,
+            document_prompt="",
+        )
+        super().__init__(plain, local)
         self._token = token
 
     @cached_property
@@ -157,7 +166,8 @@ class RerankerSubject(Subject[RerankerSettings]):
     def __init__(
         self, settings: RerankerSettings, token: str | None = None, local: str | None = None
     ) -> None:
-        super().__init__(replace(settings, score_type="probability"), local)
+        # With the instruction of what it is compared with.
+        super().__init__(replace(settings, score_type="probability", instruction=None), local)
         self._scores: dict[str | None, dict[str, Vectors]] = {}
         self._token = token
 

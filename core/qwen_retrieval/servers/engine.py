@@ -75,7 +75,7 @@ class _Engine:
         default_model: the served model where neither the settings nor the server name one.
         batch: sequences a request may have, where the engine has a fixed limit.
         context: tokens a sequence may have, where the engine has a fixed limit.
-        key_variable: environment variable of the key, before the library's own.
+        key_variable: environment variable of the key, looked at after the library's own.
     """
 
     server: Server

@@ -7,6 +7,7 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -83,6 +84,10 @@ class ServerHandle(Generic[S, E]):
         """Return the answer to a request of the caller's own, with this handle's key and bounds."""
         return self._run(self._transport.ask(request, LISTING_BYTES))
 
+    def shown(self, found: object) -> str:
+        """Return the beginning of what the server answered, without this handle's key."""
+        return self._transport.shown(found)
+
     def __reduce__(self) -> tuple[Callable[[S], Any], tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
         return (partial(type(self), check=self._check), (self.settings,))
@@ -158,15 +163,16 @@ class ServerHandle(Generic[S, E]):
         for each in listed:
             if each.model == name:
                 return each
-        if asked is not None:
-            return Served(asked)
+        if asked is not None:  # an alias, perhaps, of the only one, whose limits then hold
+            return replace(listed[0], model=asked) if len(listed) == 1 else Served(asked)
         if len(listed) == 1:
             return listed[0]
         if not listed:
             return Served(name if engine.default_model is None else engine.default_model)
         raise SettingsError(
             f"{engine.title} at {self._transport.root} has no model {name!r}; it has"
-            f" {[each.model for each in listed][:20]}: choose one as served_model=."
+            f" {self._transport.shown([each.model for each in listed])}: choose one as"
+            " served_model=."
         )
 
     async def _listed(self, listing: Request) -> list[Served]:
@@ -178,12 +184,12 @@ class ServerHandle(Generic[S, E]):
             raise
         try:
             return self._engine.read_listing(answer)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ServerAnswerError(
                 f"{self._engine.title} at {self._transport.root}{listing.path} answers something"
-                f" other than what it serves ({answer!r:.200}); is server={self.settings.server!r}"
-                " right?"
-            ) from error
+                f" other than what it serves ({self._transport.shown(answer)}); is"
+                f" server={self.settings.server!r} right?"
+            ) from None
 
     async def _results(
         self,
@@ -214,7 +220,8 @@ class ServerHandle(Generic[S, E]):
         )
 
     def _key(self) -> str | None:
-        names = (self._engine.key_variable, KEY_VARIABLE)
+        # The library's own first: it was set for this, another service's for something else.
+        names = (KEY_VARIABLE, self._engine.key_variable)
         found = self._token
         for name in names:
             if found is None and name is not None:

@@ -18,7 +18,24 @@ _LISTS = ("data", "results", "embeddings", "scores")
 
 
 class UnreadableError(ValueError):
-    """An answer is not what was asked for; the caller says whose it was."""
+    """An answer is not what was asked for; the caller says whose it was.
+
+    What was found there instead is kept apart from the sentence: it may hold the key, so that only
+    who knows the key can show it.
+    """
+
+    def __init__(self, sentence: str, *found: object) -> None:
+        """Keep a sentence that has a ``{}`` for each thing found."""
+        super().__init__(sentence, *found)
+        self._sentence = sentence
+        self._found = found
+
+    def told(self, shown: Callable[[object], str]) -> str:
+        """Return the sentence with what was found, as `shown` makes text of it."""
+        return self._sentence.format(*map(shown, self._found))
+
+    def __str__(self) -> str:
+        return self.told(lambda found: type(found).__name__)
 
 
 def read_vectors(answer: object, count: int, width: int | None) -> list[Vectors]:
@@ -55,7 +72,7 @@ def _entries(answer: object) -> Sequence[Any]:
     if isinstance(found, dict):
         found = next((found[name] for name in _LISTS if name in found), None)
     if not isinstance(found, list):
-        raise UnreadableError(f"it holds no list of results ({answer!r:.200})")
+        raise UnreadableError("it holds no list of results ({})", answer)
     return found
 
 
@@ -69,7 +86,8 @@ def _ordered(entries: Sequence[Any], count: int, value: Callable[[Any], T]) -> l
             continue
         place = entry.get("index", entry.get("text_index"))
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
-            raise UnreadableError(f"result {number} has the index {place!r} among {count} items")
+            sentence = f"result {number} has the index {{}} among {count} items"
+            raise UnreadableError(sentence, place)
         places.append(place)
     if len(set(places)) != count:
         double = next(place for place in places if places.count(place) > 1)
@@ -82,18 +100,18 @@ def _ordered(entries: Sequence[Any], count: int, value: Callable[[Any], T]) -> l
 
 def _vector(entry: Any) -> Vectors:  # noqa: ANN401 - JSON
     row = entry.get("embedding") if isinstance(entry, dict) else entry
+    if isinstance(row, list) and len(row) == 1 and isinstance(row[0], list):
+        row = row[0]  # llama.cpp wraps a pooled vector once more
+    if not isinstance(row, list | str):
+        raise UnreadableError("a result holds no vector ({})", entry)
+    if isinstance(row, list) and any(isinstance(number, str | bool) for number in row):
+        raise UnreadableError("a vector cannot be read ({})", row)
     try:
         if isinstance(row, str):
             return np.frombuffer(base64.b64decode(row, validate=True), "<f4").astype(np.float32)
-        if isinstance(row, list) and len(row) == 1 and isinstance(row[0], list):
-            row = row[0]  # llama.cpp wraps a pooled vector once more
-        if not isinstance(row, list):
-            raise UnreadableError(f"a result holds no vector ({entry!r:.120})")
-        if any(isinstance(number, str | bool) for number in row):
-            raise UnreadableError(f"a vector cannot be read ({row!r:.120})")
         return np.asarray(row, np.float32)  # null, as NaN is often written, becomes NaN again
     except (TypeError, ValueError, OverflowError, binascii.Error) as error:
-        raise UnreadableError(f"a vector cannot be read ({error!s:.120})") from error
+        raise UnreadableError("a vector cannot be read ({})", str(error)) from None
 
 
 def _number(entry: Any, score: Callable[[Any], float]) -> float:  # noqa: ANN401 - JSON
@@ -106,8 +124,8 @@ def _number(entry: Any, score: Callable[[Any], float]) -> float:  # noqa: ANN401
     if value is None and entry is not None:  # as NaN is often written
         return float("nan")
     if isinstance(value, str | bool):
-        raise UnreadableError(f"a score cannot be read ({entry!r:.120})")
+        raise UnreadableError("a score cannot be read ({})", entry)
     try:
         return score(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"a score cannot be read ({entry!r:.120})") from error
+    except (TypeError, ValueError, OverflowError):
+        raise UnreadableError("a score cannot be read ({})", entry) from None

@@ -119,9 +119,9 @@ class Sending:
         except UnreadableError as error:
             raise ServerAnswerError(
                 f"{self.transport.title} at {self.transport.root}{asked.path} gives a wrong answer"
-                f" to {len(batch)} items: {error}; check server= and base_url, and how the server"
-                " was started."
-            ) from error
+                f" to {len(batch)} items: {error.told(self.transport.shown)}; check server= and"
+                " base_url, and how the server was started."
+            ) from None
         for place, row in zip(batch, rows, strict=True):
             self.results[place] = row
         if self._bar is not None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from qwen_retrieval.errors import (
     ServerAccessError,
@@ -37,6 +38,9 @@ MESSAGE_BYTES = 65_536
 
 FIRST_WAIT, LONGEST_WAIT, JITTER = 0.2, 10.0, 0.3
 """Seconds before a request is sent again, where the server names none: doubled each time."""
+
+MESSAGE = 300
+"""Characters of a server's own words in a message, at most."""
 
 BUSY = frozenset({408, 429, 502, 503, 504})
 """Statuses of a server that may have room or be there again in a moment."""
@@ -150,7 +154,7 @@ class Transport:
         try:
             async with client.stream(method, where, content=body, headers=headers) as response:
                 if response.is_redirect:
-                    location = self._clean(response.headers.get("location", ""))
+                    location = self.clean(response.headers.get("location", ""))
                     raise ServerAnswerError(
                         f"{self.title} at {where} redirects (status {response.status_code}) to"
                         f" {location!r}, which is not followed, since the key is for this host"
@@ -161,15 +165,15 @@ class Transport:
                     raise self._refused(where, response, content)
                 content = await self._content(response, where, most_bytes)
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise self._unreachable(where, error) from error
+            raise self._unreachable(where, error) from None  # its words may hold the key
         try:
             return json.loads(content)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError):
             raise ServerAnswerError(
                 f"{self.title} at {where} answers something that is no JSON"
-                f" ({self._clean(content.decode(errors='replace'))!r}); check that base_url is the"
+                f" ({self.clean(content.decode(errors='replace'))!r}); check that base_url is the"
                 " address of such a server, and what stands between."
-            ) from error
+            ) from None  # which holds the whole answer
 
     async def _content(
         self, response: httpx.Response, where: str, most: int, *, cut: bool = False
@@ -178,8 +182,8 @@ class Transport:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"gzip", "deflate", "identity", ""}:
             raise ServerAnswerError(
-                f"{self.title} at {where} answers in the encoding {encoding!r:.40}, which was not"
-                " asked for; check what stands between."
+                f"{self.title} at {where} answers in the encoding {self.clean(encoding)!r:.40},"
+                " which was not asked for; check what stands between."
             )
         decoder = zlib.decompressobj(47) if encoding in {"gzip", "deflate"} else None  # either
         content = bytearray()
@@ -189,7 +193,7 @@ class Transport:
                 content += chunk if decoder is None else decoder.decompress(chunk, room)
                 if len(content) > most:
                     if cut:
-                        return bytes(content[:most])
+                        return self._without_half_a_key(bytes(content[:most]))
                     raise ServerAnswerError(
                         f"{self.title} at {where} answers more than {most} bytes, far more than"
                         " what was asked for can take, so the rest is not read; check base_url and"
@@ -210,7 +214,7 @@ class Transport:
     def _refused(self, where: str, response: httpx.Response, content: bytes) -> ServerRefusedError:
         status = response.status_code
         kind = ServerAccessError if status in {401, 403} else ServerRefusedError
-        words = self._clean(_message(content)) or response.reason_phrase
+        words = self.clean(_message(content)) or self.clean(response.reason_phrase)
         waits = _retry_after(response.headers)
         asks = "" if waits is None else f" and asks to wait {waits:g} s"
         error = kind(
@@ -221,7 +225,7 @@ class Transport:
         return error
 
     def _unreachable(self, where: str, error: Exception) -> ServerUnreachableError:
-        words = self._clean(str(error))
+        words = self.clean(str(error))
         remedy = "check base_url, that the server runs, and the network"
         if CERTIFICATE in words:
             remedy = "name a file with its authority as verify_tls=, if you trust it"
@@ -239,7 +243,7 @@ class Transport:
     def _certificates(self) -> bool | ssl.SSLContext:
         """Return what certificates are checked against, as httpx takes it."""
         trusted = self._settings.verify_tls
-        if not self.root.startswith("https:"):
+        if urlsplit(self.root).scheme != "https":  # which may be written in capitals
             return False  # there are none, and reading the authorities takes a tenth of a second
         if isinstance(trusted, bool):
             return trusted
@@ -251,12 +255,28 @@ class Transport:
                 f" ({error}); give the path of one in PEM format."
             ) from error
 
-    def _clean(self, words: str) -> str:
-        """Return words of the server, shortened, on one line and without the key."""
-        if self._key:
-            words = words.replace(self._key, "…")
-        line = " ".join(words.split())
-        return line if len(line) <= 300 else f"{line[:300]}…"  # noqa: PLR2004 - a message's length
+    def clean(self, words: str) -> str:
+        """Return words of the server on one line, without the key, and only then shortened."""
+        for key in _written(self._key):
+            words = words.replace(key, "…")
+        line = " ".join(words[:MESSAGE_BYTES].split())
+        return line if len(line) <= MESSAGE else f"{line[:MESSAGE]}…"
+
+    def shown(self, found: object) -> str:
+        """Return the beginning of what a server answered, cleaned."""
+        text = ""
+        # Piece by piece, since the whole may be large, and a piece holds the key or does not.
+        for piece in json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(found):
+            text += self.clean(piece)
+            if len(text) > MESSAGE:
+                break
+        return self.clean(text)
+
+    def _without_half_a_key(self, content: bytes) -> bytes:
+        """Return what was cut without a beginning of the key at its end."""
+        key = (self._key or "").encode()
+        beginnings = (key[:length] for length in range(len(key) - 1, 0, -1))
+        return content.removesuffix(next(filter(content.endswith, beginnings), b""))
 
 
 class _Again:
@@ -289,6 +309,13 @@ _JSON = {"content-type": "application/json"}
 
 # Which logs each retry: without any handler, Python would write that to stderr.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+
+def _written(key: str | None) -> set[str]:
+    """Return the ways in which a key may be written in an answer."""
+    if not key:
+        return set()
+    return {key, repr(key)[1:-1], json.dumps(key)[1:-1], key.replace("/", r"\/")}
 
 
 def _message(content: bytes) -> str:
