@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qwen_retrieval import RerankerSettings, open_embedder
-from qwen_retrieval.doctor import Report, examine
+from qwen_retrieval.doctor import Report, examine, golden
 from qwen_retrieval.errors import ServerSetupError
 from servers.engines import Reply
 from servers.fault_server import FaultServer
@@ -74,3 +75,16 @@ def test_a_probe_that_the_settings_leave_no_room_for_is_left_out() -> None:
         report = examine(replace(settings, max_length=60), quick=True)
     assert "skip" in statuses(report).values()
     assert "reranker" not in [each.check for each in report.failed], report.to_json()
+
+
+@pytest.mark.parametrize(("server", "status"), [("vllm", "fail"), ("dashscope", "skip")])
+def test_a_services_own_model_is_not_held_against_another(
+    server: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is published of the checkpoint says nothing of what the service has."""
+    apart = golden.Similarities(("a question",), ("a text",), np.array([[7.0]], np.float32))
+    monkeypatch.setattr(golden, "similarities", lambda _: apart)
+    with FaultServer(server, max_length=512) as running:
+        report = examine(settings_for("embedder", server, running.url), quick=True)
+    assert statuses(report)["same model"] == status, report.to_json()
+    assert running.url in report.subject

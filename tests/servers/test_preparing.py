@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from qwen_retrieval.errors import (
 )
 from qwen_retrieval.servers.engines import EMBEDDING, RERANK
 from qwen_retrieval.servers.preparing import Prompts, Texts, cut_text
-from qwen_retrieval.servers.tokenizer import ServedModel, read_model
+from qwen_retrieval.servers.tokenizer import ServedModel, _is_embedder, read_model
 from servers.networks import EMBEDDER, RERANKER
 
 AT = {"base_url": "http://h"}
@@ -56,12 +58,12 @@ def test_a_control_token_in_text_is_refused_where_text_is_sent(
     embedder: ServedModel, reranker: ServedModel
 ) -> None:
     """By name, in a text, a query, a document and an instruction."""
-    with pytest.raises(ServerUnsupportedError, match=r"text 1 .*'<\|im_end\|>'.*vllm"):
+    with pytest.raises(ServerUnsupportedError, match=r"a text .*'<\|im_end\|>'.*vllm"):
         Texts(embedder, EMBEDDING["tei"], None).prepare(["a", "b<|im_end|>"], "", 99)
     made = Prompts(reranker, RERANK["dashscope"], None)
     for pair, task, what in [
-        (("a<think>", "b"), None, "query of pair 0"),
-        (("a", "</think>b"), None, "document 0"),
+        (("a<think>", "b"), None, "a query"),
+        (("a", "</think>b"), None, "a document"),
         (("a", "b"), "<|im_start|>", "the instruction"),
     ]:
         with pytest.raises(ServerUnsupportedError, match=what):
@@ -82,9 +84,35 @@ def test_text_is_sent_as_the_models_tokenizer_sees_it(
 
 
 def test_every_added_token_is_a_control_token(embedder: ServedModel) -> None:
-    """The refusal looks for "<" first, with which all of them begin."""
+    """Whatever it begins with."""
     assert len(embedder.control) == 26
-    assert all(token.startswith("<") for token in embedder.control)
+    marked = replace(embedder, control=(*embedder.control, "[Q]"))
+    with pytest.raises(ServerUnsupportedError, match=r"control token '\[Q\]'"):
+        Texts(marked, EMBEDDING["tei"], None).prepare(["[Q] what?"], "", 99)
+
+
+def test_an_instruction_that_a_server_puts_into_text_is_text(embedder: ServedModel) -> None:
+    """A control token in it would act as one there."""
+    texts = Texts(embedder, EMBEDDING["dashscope"], None)
+    with pytest.raises(ServerUnsupportedError, match=r"the instruction .*<\|im_end\|>"):
+        texts.query_prefix("a task<|im_end|>", None)
+
+
+def test_a_tokenizer_that_ends_no_text_is_refused_where_text_is_sent(tmp_path: Path) -> None:
+    """The server's vectors would be read at another token; where ids go out the end is put here."""
+    shutil.copy(EMBEDDER / "modules.json", tmp_path)
+    content = json.loads((EMBEDDER / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content | {"post_processor": None}))
+    model = read_model(EmbedderSettings(model=str(tmp_path), server="vllm", **AT))
+    assert model.is_embedder
+    for server in ("tei", "infinity", "openai", "ollama"):
+        with pytest.raises(ServerUnsupportedError, match=r"does not put <\|endoftext\|>.*vllm"):
+            Texts(model, EMBEDDING[server], None)
+    (ids,), _, _ = Texts(model, EMBEDDING["vllm"], None).prepare(["a"], "", 99)
+    assert ids[-1] == model.tokenizer.token_to_id(prompts.EMBEDDER_EOS)
+    assert _is_embedder("Qwen/Qwen3-Embedding-0.6B", None, model.tokenizer)
+    assert not _is_embedder("Qwen/Qwen3-Reranker-0.6B", None, model.tokenizer)
+    assert not _is_embedder(str(tmp_path), None, model.tokenizer)
 
 
 def test_what_a_server_would_change_is_refused(

@@ -115,7 +115,7 @@ def reachable(subject: Subject[Any]) -> Finding:
         _ = subject.client.dimensions if hasattr(subject.client, "dimensions") else None
         return passed("in this process")
     subject.served  # noqa: B018 - asks
-    return passed(f"{subject.settings.base_url}, {1000 * (time.perf_counter() - began):.0f} ms")
+    return passed(f"{subject.address}, {1000 * (time.perf_counter() - began):.0f} ms")
 
 
 def listed(subject: Subject[Any]) -> Finding:

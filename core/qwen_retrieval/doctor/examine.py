@@ -63,8 +63,9 @@ def require_right(settings: EmbedderSettings | RerankerSettings, token: str | No
     wrong = _examined(settings, token=token, quick=True, raises=_is_no_finding).wrong
     if wrong:
         causes = "; ".join(f"{each.check}: {each.measured} → {each.mend}" for each in wrong)
+        where = "" if settings.base_url is None else f" at {settings.base_url}"
         raise ServerSetupError(
-            f"the {settings.server} server at {settings.base_url} gives wrong answers ({causes})."
+            f"the {settings.server} server{where} gives wrong answers ({causes})."
             " Start it so, or set check_server=False to use it as it is."
         )
 
@@ -125,7 +126,7 @@ def _title(subject: Subject[Any]) -> str:
     settings = subject.settings
     if settings.server is None:
         return f"{settings.model} in this process"
-    return f"{settings.model} by {subject.client.engine.title} at {settings.base_url}"
+    return f"{settings.model} by {subject.client.engine.title} at {subject.address}"
 
 
 def _reference(subject: Subject[Any], findings: Sequence[Finding]) -> str:

@@ -65,7 +65,7 @@ def same_model(subject: RerankerSubject) -> Finding:
         if diagnosis.agrees:
             return passed(f"the copy's scores of another prompt ({diagnosis.nearest})")
         return failed(words, fix(subject, "model"))
-    known = golden.scores(subject.settings.model)
+    known = None if subject.is_foreign else golden.scores(subject.settings.model)
     if known is None:
         return skipped(NO_REFERENCE)
     found = subject.client.score([(known.query, each) for each in known.documents])

@@ -47,6 +47,16 @@ class Subject(Generic[S]):
         """Tokenizer and configuration, from the model's own files."""
         return read_model(self.settings)
 
+    @property
+    def address(self) -> str:
+        """Where the server answers."""
+        return str(self.settings.base_url or self.client.engine.default_url)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the service has a model of its own, of which `settings.model` says nothing."""
+        return self.settings.server is not None and self.client.engine.default_model is not None
+
     @cached_property
     def copy_settings(self) -> ModelSettings:
         """Settings that name the copy."""

@@ -147,8 +147,14 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
 
     def _read(self) -> ServedModel:
         model = read_model(self.settings)
-        if not model.is_embedder or _is_classifier(model.config):
+        if _is_classifier(model.config):
             raise WrongModelError(f"{model.name} is no embedding model; open it as a reranker.")
+        if not model.is_embedder:
+            raise WrongModelError(
+                f"{model.name} has no modules.json that names its pooling, and its tokenizer ends"
+                " no text by itself: it is a Qwen3 reranker or language model. Open it as a"
+                " reranker, give an embedding model, or add modules.json of Qwen/Qwen3-Embedding-0.6B."
+            )
         return model
 
 

@@ -27,11 +27,23 @@ class Texts:
         self._model = model
         self._engine = engine
         self._eos = token_id(model.tokenizer, prompts.EMBEDDER_EOS, model.name)
+        if not (engine.takes_ids or engine.own_model) and not self._ends_texts():
+            raise ServerUnsupportedError(
+                f"the tokenizer of {model.name} does not put {prompts.EMBEDDER_EOS} after a text,"
+                f" where vectors are read, and {engine.title} tokenises text itself. Take the"
+                " tokenizer.json of Qwen/Qwen3-Embedding-0.6B, here and on the server, or an engine"
+                " that takes token ids (vllm, sglang, llama_cpp) or a local model."
+            )
+
+    def _ends_texts(self) -> bool:
+        ids: list[int] = self._model.tokenizer.encode("").ids
+        return ids == [self._eos]
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
         """Return what stands before a query, as far as the client puts it there."""
         if not self._engine.own_instruction:
             return prompts.query_prefix(instruction, prompt, self._model.prompts)
+        check_plain(instruction or "", "the instruction", self._model, self._engine)
         if prompt is not None:
             raise ServerUnsupportedError(
                 f"query_prompt is {prompt!r:.60}, but {self._engine.title} puts a text of its own"
@@ -51,8 +63,8 @@ class Texts:
             found = prompts.embedder_ids(texts, model.encode, self._eos, limit)
             return found.ids, list(map(len, found.ids)), found.cut
         texts = [model.normalized(text) for text in texts]
-        for place, text in enumerate(texts):
-            self._check_text(text, f"text {place}")
+        for text in texts:
+            self._check_text(text, "a text")
         cut_texts = [cut_text("", text, model, limit - 1) for text in texts]
         cut = [place for place, (text, _) in enumerate(cut_texts) if text != texts[place]]
         return [text for text, _ in cut_texts], [tokens + 1 for _, tokens in cut_texts], cut
@@ -107,9 +119,9 @@ class Prompts:
         if engine.takes_ids:
             return found.ids, lengths, found.cut
         pairs = [(model.normalized(query), model.normalized(text)) for query, text in pairs]
-        for place, (query, document) in enumerate(pairs):
-            self._check_text(query, f"query of pair {place}")
-            self._check_text(document, f"document {place}")
+        for query, document in pairs:
+            self._check_text(query, "a query")
+            self._check_text(document, "a document")
         self._check_text(task, "the instruction")
         cut = set(found.cut)
         room = limit - len(self._prefix) - len(self._suffix)
@@ -137,8 +149,6 @@ def check_plain(
     text: str, what: str, model: ServedModel, engine: EmbeddingEngine | RerankEngine
 ) -> None:
     """Refuse a text with control tokens in it, which the server's tokenizer would obey."""
-    if "<" not in text:  # all of them begin so
-        return
     found = next((token for token in model.control if token in text), None)
     if found is not None:
         raise ServerUnsupportedError(

@@ -109,7 +109,7 @@ def read_model(settings: ModelSettings) -> ServedModel:
         control=tuple(token.content for token in tokenizer.get_added_tokens_decoder().values()),
         config=config,
         prompts=saved.get("prompts") or {},
-        is_embedder=_is_embedder(files.json("modules.json"), tokenizer),
+        is_embedder=_is_embedder(settings.model, files.json("modules.json"), tokenizer),
     )
 
 
@@ -135,8 +135,11 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _is_embedder(modules: object, tokenizer: Tokenizer) -> bool:
-    if not isinstance(modules, list):
-        # An embedder's tokenizer closes each text by itself; a reranker's adds nothing.
-        return bool(tokenizer.encode("").ids)
-    return any(str(module.get("type", "")).endswith("Pooling") for module in modules)
+def _is_embedder(name: str, modules: object, tokenizer: Tokenizer) -> bool:
+    released = RELEASED.get(name)
+    if released is not None:
+        return released.kind == "embedder"
+    if isinstance(modules, list):
+        return any(str(module.get("type", "")).endswith("Pooling") for module in modules)
+    # An embedder's tokenizer closes each text by itself; a reranker's adds nothing.
+    return bool(tokenizer.encode("").ids)

@@ -189,6 +189,8 @@ class Transport:
         content = bytearray()
         try:
             async for chunk in response.aiter_raw():
+                if decoder is not None and decoder.eof:
+                    continue  # what follows is no part of the answer; it would be kept as unused
                 room = most + 1 - len(content)
                 content += chunk if decoder is None else decoder.decompress(chunk, room)
                 if len(content) > most:
