@@ -153,7 +153,8 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
             raise WrongModelError(
                 f"{model.name} has no modules.json that names its pooling, and its tokenizer ends"
                 " no text by itself: it is a Qwen3 reranker or language model. Open it as a"
-                " reranker, give an embedding model, or add modules.json of Qwen/Qwen3-Embedding-0.6B."
+                " reranker, give an embedding model, or add modules.json of"
+                " Qwen/Qwen3-Embedding-0.6B."
             )
         return model
 
