@@ -19,7 +19,8 @@ from qwen_retrieval.servers.engines import EMBEDDING
 NEAR = 0.99999
 FITS = 1500
 """Characters of a text that is never cut: a cut end may be white space, which some strip."""
-COMMON = {"model": str(TINY / "embedder"), "max_length": CONTEXT}
+COMMON = {"model": str(TINY / "embedder"), "max_length": CONTEXT, "timeout": 900.0}
+"""Not how fast it is, which depends on what else the machine does, but what it answers."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::qwen_retrieval.errors.TruncationWarning")
 

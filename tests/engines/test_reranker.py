@@ -18,7 +18,8 @@ from qwen_retrieval.errors import ServerUnsupportedError
 from qwen_retrieval.servers.engines import RERANK
 
 NEAR = 1e-4
-COMMON = {"model": str(TINY / "reranker"), "max_length": CONTEXT}
+COMMON = {"model": str(TINY / "reranker"), "max_length": CONTEXT, "timeout": 900.0}
+"""Not how fast it is, which depends on what else the machine does, but what it answers."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::qwen_retrieval.errors.TruncationWarning")
 
