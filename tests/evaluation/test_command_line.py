@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qwen_retrieval.cli import main
+from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.testing import doubles
 
 Run = Callable[..., tuple[int | str, str, str]]
@@ -146,6 +148,20 @@ def test_settings_to_set_side_by_side_are_read_before_the_sweep(
     code, _, _ = run("compare", folder, "--between", between, "--store", tmp_path / "store")
     assert str(code).startswith(f"Error: between is {between!r}; give ")
     assert not (tmp_path / "store").exists()
+
+
+def test_a_warning_is_a_sentence(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file of the library's and a line of it."""
+    shown = []
+
+    def warned(*_: object, **__: object) -> None:
+        shown.append(warnings.formatwarning(UserWarning("3 texts were cut"), UserWarning, "f", 1))
+        raise SettingsError("that is all.")
+
+    monkeypatch.setattr("qwen_retrieval.evaluation.flow.Stages.bm25", warned)
+    run("evaluate", folder)
+    assert shown == ["Warning: 3 texts were cut\n"]
+    assert "Warning: " not in warnings.formatwarning(UserWarning("x"), UserWarning, "f", 1)[:9]
 
 
 def test_usage_errors_have_status_two(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from qwen_retrieval.errors import QwenRetrievalError
 
@@ -21,6 +22,8 @@ def main() -> None:
             f"The command line needs the package {error.name!r}:"
             " python -m pip install 'qwen-retrieval[cli]'"
         )
+    in_python = warnings.formatwarning
+    warnings.formatwarning = _as_sentence
     try:
         app()
     except QwenRetrievalError as error:
@@ -28,3 +31,10 @@ def main() -> None:
     except OSError as error:
         named = error.filename is not None and error.strerror is not None
         sys.exit(f"Error: {error.filename}: {error.strerror}." if named else f"Error: {error}")
+    finally:
+        warnings.formatwarning = in_python
+
+
+def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
+    """Return a warning without the line of code that it came from, which is no help here."""
+    return f"Warning: {message}\n"
