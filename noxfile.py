@@ -122,10 +122,11 @@ def bench(session: nox.Session) -> None:
     ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
     a query waits beside threads that embed, ``-- loading`` what loading takes, ``-- shares`` where
     the time goes, ``-- quality`` what the tiny models are worth on every collection of
-    ``$QWEN_RETRIEVAL_MATERIAL``, ``-- scale`` what evaluating takes as the corpus grows.
+    ``$QWEN_RETRIEVAL_MATERIAL``, ``-- scale`` what evaluating takes as the corpus grows, and
+    ``-- servers`` how fast others are before the vLLM that `engines` has installed.
     """
     in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
-    known = {"bench", "latency", "loading", "quality", "scale", "scaling", "shares"}
+    known = {"bench", "latency", "loading", "quality", "scale", "scaling", "servers", "shares"}
     chosen, options = "bench", session.posargs
     if options and options[0] in known:
         chosen, *options = options

@@ -1,8 +1,8 @@
 """Prints our throughput beside others' against one real vLLM, in one run.
 
-``QWEN_RETRIEVAL_ENGINE_PYTHON=…/python python tests/benchmarks/servers.py`` starts vLLM with the
-tiny embedder, has 2,000 texts embedded, then with the tiny reranker, and has 40 documents reranked
-for each of 50 queries. The contenders take turns; the median of their rounds is printed.
+``python -m nox -s bench -- servers``, after ``nox -s "engines(engine='vllm')"``, starts vLLM with
+the tiny embedder, has 2,000 texts embedded, then with the tiny reranker, and has 40 documents
+reranked for each of 50 queries. The contenders take turns; their rounds' median is printed.
 
 What a user of a framework does without this library: `OpenAIEmbeddings` of langchain-openai for
 vectors (LlamaIndex's and Haystack's OpenAI embedders speak through the same client), and for
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import tempfile
@@ -22,12 +23,13 @@ from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "core")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "core")]
 
 import httpx  # noqa: E402
 from langchain_core.documents import Document  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from served import VLLM  # noqa: E402
 
 from engines import material  # noqa: E402
 from engines.starting import CONTEXT, TINY, running, vllm  # noqa: E402
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--documents", type=int, default=40)
     options = parser.parse_args()
+    os.environ.setdefault("QWEN_RETRIEVAL_ENGINE_PYTHON", str(VLLM))
     texts = [text[:CHARACTERS] for text in material.TEXTS[: options.texts]]
     with tempfile.TemporaryDirectory() as folder:
         launch = vllm("embedder", "--max-num-seqs", SEQUENCES)
