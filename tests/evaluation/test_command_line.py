@@ -179,3 +179,19 @@ def test_instructions_are_listed(run: Run) -> None:
     text = "Given a scientific claim, retrieve documents that support or refute the claim\n"
     assert run("instructions", "scifact")[1] == text
     assert "did you mean SciFact" in str(run("instructions", "scifct")[0])
+
+
+@pytest.mark.parametrize("columns", [None, 80])
+def test_settings_stay_readable(
+    run: Run, folder: Path, columns: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe nothing is cut; on a narrow terminal a setting stands in one column."""
+    if columns is None:
+        monkeypatch.delenv("COLUMNS")
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, _ = run("compare", folder, "--dimensions", "64", "--precision", "float32,int8")
+    assert code == 0
+    assert "…" not in out
+    head = "bytes a document" if columns is None else "embedder,"
+    assert head in out

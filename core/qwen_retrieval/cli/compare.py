@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from qwen_retrieval.catalog import DEFAULT_EMBEDDER
 from qwen_retrieval.cli.bars import Bars
@@ -21,6 +19,7 @@ from qwen_retrieval.cli.choices import (
     reranker_settings,
     widths,
 )
+from qwen_retrieval.cli.output import WIDE, console, narrowed, rows_table
 from qwen_retrieval.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -176,19 +175,13 @@ def _show(found: Comparison, recommendation: Recommendation) -> None:
         work_rows,
     )
 
-    console = Console()
+    out = console()
+    rows = setting_rows(found, front_only=True)
     title = f"{found.collection.name}: the Pareto front of {len(found.settings)} settings"
-    console.print(_table(title, setting_rows(found, front_only=True)))
-    console.print(_table("What was computed", work_rows(found.work)))
+    out.print(rows_table(title, rows if out.width >= WIDE else narrowed(rows)))
+    out.print(rows_table("What was computed", work_rows(found.work)))
     for sentence in advice(found, recommendation):
-        console.print(escape(sentence), highlight=False)
-
-
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*map(escape, rows[0]), title=escape(title), title_justify="left")
-    for row in rows[1:]:
-        table.add_row(*map(escape, row))
-    return table
+        out.print(escape(sentence), highlight=False)
 
 
 def _save(

@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, get_args
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from qwen_retrieval.catalog import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RELEASED
+from qwen_retrieval.cli.output import console
 from qwen_retrieval.doctor import Report, examine
 from qwen_retrieval.files import load_json
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings, Server
@@ -115,8 +115,8 @@ def _print(report: Report) -> None:
         if each.mend is not None:
             measured.append(f"\n→ {each.mend}", "bold")
         table.add_row(each.check, _MARKS[each.status], measured)
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     failed = len(report.failed)
     words = "nothing failed" if report.ok else f"{failed} failed; the mend stands beside it"
-    console.print(f"{len(report.findings)} checks: {words}.")
+    out.print(f"{len(report.findings)} checks: {words}.")

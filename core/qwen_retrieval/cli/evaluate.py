@@ -17,6 +17,7 @@ from qwen_retrieval.cli.choices import (
     reranker_settings,
     widths,
 )
+from qwen_retrieval.cli.output import console
 
 
 def command(  # noqa: PLR0913 - each is an option of the command line
@@ -116,9 +117,9 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     if queries is not None:
         collections = [each.sampled(queries) for each in collections]
     reports = []
-    console = Console(stderr=True)
+    errors = Console(stderr=True)
     for collection in collections:
-        with Bars(console) as bars:
+        with Bars(errors) as bars:
             report = evaluate(
                 collection,
                 embedder=chosen,
@@ -132,7 +133,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
             )
         reports.append(report)
         if not as_json:
-            Console().print(runs_table(report))
+            console().print(runs_table(report))
     for path in paths:
         save(reports, path)
     if as_json:

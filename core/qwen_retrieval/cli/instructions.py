@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from qwen_retrieval.cli.output import console
 from qwen_retrieval.instructions import PRESETS, find_preset
 
 
@@ -34,4 +34,4 @@ def instructions(
     table = Table("name", "instruction of queries", "of documents")
     for each, preset in presets.items():
         table.add_row(each, preset.query, "the same" if preset.document else "")
-    Console().print(table)
+    console().print(table)
