@@ -31,8 +31,10 @@ Batches = Iterable[Mapping[str, Any]]
 NOT_IN_RESULTS = frozenset(
     {"model", "revision", "source", "local_files_only", "safetensors_only", "trust_remote_code"}
     | {"device", "batch_size", "batch_tokens", "progress_bar", "vector_type", "vector_ranges"}
+    | {"base_url", "timeout", "max_retries", "max_concurrency", "verify_tls", "check_server"}
 )
-"""Settings that no score depends on, or that mteb's name of the model already holds."""
+"""Settings that no score depends on, or that mteb's name of the model already holds; a server's
+address is nobody's business who reads results."""
 
 
 class MtebEncoder:

@@ -32,8 +32,6 @@ Way = Literal["sync", "async"]
 def open_client(server: FaultServer, *, token: str | None = None, **values: Any) -> Any:
     """Return an embedder or reranker whose server is this one."""
     given = {"server": server.engine.name, "base_url": server.url, "timeout": 10.0, **values}
-    if server.engine.name == "dashscope":  # whose own models it would ask for
-        given["served_model"] = server.engine.model
     if server.engine.name == "dashscope":  # which else stands for a model of its own
         given.setdefault("served_model", server.engine.model)
     if server.engine.setup.serves == "embedder":

@@ -10,6 +10,7 @@ import numpy as np
 from qwen_retrieval import prompts, stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION, RELEASED
 from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
+from qwen_retrieval.mteb_protocols import MtebEncoder
 from qwen_retrieval.servers.engine import Call, EmbeddingEngine
 from qwen_retrieval.servers.engines import embedding_engine
 from qwen_retrieval.servers.handle import Check, ServerHandle
@@ -30,7 +31,7 @@ WIDEST = 8192
 """Numbers of a vector whose width is not known, at most."""
 
 
-class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
+class ServerEmbedder(MtebEncoder, ServerHandle[EmbedderSettings, EmbeddingEngine]):
     """An `Embedder` over a server."""
 
     def __init__(
@@ -51,6 +52,10 @@ class ServerEmbedder(ServerHandle[EmbedderSettings, EmbeddingEngine]):
         if released is None or self._engine.own_model:
             return self._run(self._width())
         return stages.chosen_width(self.settings, released.width, is_qwen3=True)
+
+    def takes_instructions(self) -> bool:
+        """Say that the model has a template for instructions, as all Qwen3 embedders have."""
+        return True
 
     def embed_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Return float32 vectors of shape (n, dimensions) for queries, with the instruction."""

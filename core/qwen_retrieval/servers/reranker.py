@@ -10,6 +10,7 @@ import numpy as np
 from qwen_retrieval import stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.errors import ServerUnsupportedError, WrongModelError
+from qwen_retrieval.mteb_protocols import MtebCrossEncoder
 from qwen_retrieval.ranking import rank
 from qwen_retrieval.servers.engine import Call, RerankEngine
 from qwen_retrieval.servers.engines import rerank_engine
@@ -28,7 +29,7 @@ SCORE_BYTES = 1_000
 """Of a result in JSON without its document, at most."""
 
 
-class ServerReranker(ServerHandle[RerankerSettings, RerankEngine]):
+class ServerReranker(MtebCrossEncoder, ServerHandle[RerankerSettings, RerankEngine]):
     """A `Reranker` over a server."""
 
     def __init__(
