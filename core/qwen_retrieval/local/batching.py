@@ -80,9 +80,8 @@ def run(  # noqa: PLR0913 - the whole of a call's work
             work(replicas[0])
         else:
             with ThreadPoolExecutor(len(replicas)) as pool:
-                begun = [pool.submit(work, replica) for replica in replicas]
                 try:
-                    for done in begun:
+                    for done in [pool.submit(work, replica) for replica in replicas]:
                         done.result()
                 except BaseException:  # also Ctrl-C, for which the pool would compute to the end
                     queue.clear()
