@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Event
 from typing import Any
 
@@ -43,6 +44,14 @@ class Doubling:
         if self.most is not None and len(items) > self.most:
             raise self.error(self.words)
         return np.array(items, np.float32) * 2
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C, which a shell lets its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def computed(
@@ -175,6 +184,7 @@ class TestReplicas:
             computed([waiting, Broken()], 100, 1)
         assert len(waiting.seen) < 10
 
+    @pytest.mark.usefixtures("heard")
     def test_ctrl_c_ends_the_work_of_all(self) -> None:
         """The pool would else compute all that is left before the interrupt is heard."""
 

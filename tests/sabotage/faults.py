@@ -19,6 +19,7 @@ from qwen_retrieval import prompts, stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
 from qwen_retrieval.local import embedder, encoders, network, prefix, reranker, scorers
+from qwen_retrieval.local.weights import Shelf
 from qwen_retrieval.prompts import Tokenized
 
 Stage = Literal["embedder", "reranker"]
@@ -52,8 +53,13 @@ class Fault:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Make the library wrong within the block."""
+        """Make the library wrong within the block.
+
+        Models are loaded anew there: those that others hold were made by the right code.
+        """
         with ExitStack() as stack:
+            for kind in (embedder.LocalEmbedder, reranker.LocalReranker):
+                stack.enter_context(patch.object(kind, "shelf", Shelf()))
             for make in self.patches:
                 stack.enter_context(make())
             yield
