@@ -404,6 +404,14 @@ class TestSplitting:
         (found,) = branches([[1, 2, *range(5_000)]], [1, 2], "a")
         assert found.path == ()
 
+    def test_a_long_query_is_shared_by_its_documents(self) -> None:
+        """What it pays depends on each document's own tokens, not on the query's."""
+        query = list(range(100, 3_100))
+        own = [[1] * 50, [2] * 60, [3] * 20_000]
+        found = branches([[7, 8, *query, *each] for each in own], [7, 8], "aaa")
+        assert [branch.path for branch in found] == [((7,), (8, *query))] * 2 + [()]
+        assert [branch.own for branch in found[:2]] == own[:2]
+
     def test_a_wave_holds_what_fits(self) -> None:
         """Every place is in one wave, all of a family in the same."""
         items = [Branch(((0,), (n % 7,) * 10), [1]) for n in range(70)]

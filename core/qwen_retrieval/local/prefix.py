@@ -59,14 +59,16 @@ def branches(
     root = tuple(trunk[:-1])
     members: dict[object, list[int]] = {}
     for place, (ids, family) in enumerate(zip(sequences, families, strict=True)):
-        if root and tuple(ids[: len(root)]) == root and _pays(len(root), len(ids) - len(root)):
+        if root and tuple(ids[: len(root)]) == root:
             members.setdefault(family, []).append(place)
     found = [Branch((), ids) for ids in sequences]
     for places in members.values():
         common = _common([sequences[place] for place in places])
         path = (root, tuple(common[len(root) :])) if len(common) > len(root) else (root,)
+        shared = sum(map(len, path))
         for place in places:
-            found[place] = Branch(path, sequences[place][sum(map(len, path)) :])
+            if _pays(shared, len(sequences[place]) - shared):
+                found[place] = Branch(path, sequences[place][shared:])
     return found
 
 
