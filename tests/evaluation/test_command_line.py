@@ -94,7 +94,7 @@ def test_options_reach_the_settings(run: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--dimensions", "a"], "Error: dimensions is 'a'; give numbers separated by commas"),
+        (["--dimensions", "a"], "Error: dimensions is 'a'; give whole numbers separated by commas"),
         (["--dimensions", "512"], "Error: dimensions is 512, but Qwen/Qwen3-Embedding-0.6B gives"),
         (["--instruction", "scifcat"], "Error: there is no preset 'scifcat'"),
         (["--embedder-option", "x"], "Error: the option 'x' has no '='; give name=value."),
@@ -125,9 +125,27 @@ def test_what_the_system_refuses_is_a_sentence(run: Run, folder: Path, tmp_path:
     file = tmp_path / "file"
     file.touch()
     code, _, _ = run("evaluate", folder, "--out", file / "report.md")
-    assert code == f"Error: {file}: File exists."
+    assert str(code).endswith(
+        f"report.md cannot be written: {file} is no folder; give another file."
+    )
     code, _, _ = run("evaluate", folder, "--store", file / "store")
     assert str(code).startswith(f"Error: {file / 'store'}")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_what_cannot_be_written_is_refused_first(run: Run, tmp_path: Path, command: str) -> None:
+    """Before the data are read, let alone computed with; and nothing is left behind."""
+    there = tmp_path / "there.MD"
+    there.mkdir()
+    code, _, _ = run(command, tmp_path / "missing", "--out", there)
+    assert code == f"Error: {there} cannot be written: it is a folder; give another file."
+    file = tmp_path / "file"
+    file.touch()
+    code, _, _ = run(command, tmp_path / "missing", "--out", file / "a" / "b.json")
+    assert f"b.json cannot be written: {file} is no folder" in str(code)
+    code, _, _ = run(command, tmp_path / "missing", "--out", tmp_path / "new" / "c.md")
+    assert "missing" in str(code)
+    assert not (tmp_path / "new").exists()
 
 
 def test_all_sources_are_read_before_the_first_is_computed(

@@ -14,7 +14,8 @@ import pytest
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation import Collection, evaluate
-from qwen_retrieval.evaluation.compare import Comparison, compare
+from qwen_retrieval.evaluation.compare import compare
+from qwen_retrieval.evaluation.comparison import Comparison
 from qwen_retrieval.evaluation.comparison_text import advice, to_dict, to_markdown
 from qwen_retrieval.evaluation.measures import MEASURES
 from qwen_retrieval.evaluation.search import Ranking, reordered, union, with_rest

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from qwen_retrieval.cli.app import app
 from qwen_retrieval.evaluation import Collection
-from qwen_retrieval.evaluation.compare import Comparison, compare
+from qwen_retrieval.evaluation.compare import compare
+from qwen_retrieval.evaluation.comparison import Comparison
 from qwen_retrieval.evaluation.comparison_text import to_markdown
 from qwen_retrieval.evaluation.page import to_html
 from qwen_retrieval.evaluation.setting import Grid
@@ -180,7 +181,7 @@ def test_command_writes_all_three_and_says_what_to_take(folder: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (["--out", "page.pdf"], r"ends with one of"),
+        (["--out", "page.pdf"], r"give a .html, .json or .md file"),
         (["--depth", "ten"], "depth is 'ten'"),
         (["--between", "1,99"], "between is '1,99'"),
         (["--max-bytes", "1"], "no setting keeps to the budget"),

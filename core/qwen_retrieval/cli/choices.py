@@ -7,13 +7,36 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 NONE = "none"
 """Stands for a stage that is left out."""
+
+Queries = Annotated[int | None, typer.Option(min=1, help="Ask a sample of so many queries only.")]
+Split = Annotated[str | None, typer.Option(help="Of the judgements; test if there are several.")]
+Column = Annotated[str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")]
+IgnoreIdenticalIds = Annotated[
+    bool | None,
+    typer.Option(
+        help="Whether a document with the query's own id is no hit; else as an mteb task says."
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda.")]
+EmbedderOptions = Annotated[
+    list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
+]
+RerankerOptions = Annotated[
+    list[str] | None, typer.Option(help="Any field of RerankerSettings as name=value.")
+]
+StoreFolder = Annotated[
+    Path | None, typer.Option(help="Folder that keeps what is computed, for later runs.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def embedder_settings(
@@ -48,15 +71,15 @@ def extra(name: str) -> Iterator[None]:
         ) from error
 
 
-def widths(text: str | None) -> list[int]:
-    """Return the numbers of a list such as "1024,256"."""
+def numbers(name: str, text: str | None) -> list[int]:
+    """Return the numbers of a list such as "1024,256"; none of an option that was not given."""
     if text is None:
         return []
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise SettingsError(
-            f"dimensions is {text!r}; give numbers separated by commas, such as 1024,256."
+            f"{name} is {text!r}; give whole numbers separated by commas, such as 256,64."
         ) from None
 
 

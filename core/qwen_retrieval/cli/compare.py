@@ -13,21 +13,31 @@ from qwen_retrieval.catalog import DEFAULT_EMBEDDER
 from qwen_retrieval.cli.bars import Bars
 from qwen_retrieval.cli.choices import (
     NONE,
+    AsJson,
+    Column,
+    Device,
+    EmbedderOptions,
+    IgnoreIdenticalIds,
+    Queries,
+    RerankerOptions,
+    Split,
+    StoreFolder,
     default_store,
     embedder_settings,
     extra,
+    numbers,
     reranker_settings,
-    widths,
 )
-from qwen_retrieval.cli.output import WIDE, console, narrowed, rows_table
+from qwen_retrieval.cli.output import WIDE, console, rows_table
 from qwen_retrieval.errors import SettingsError
 
 if TYPE_CHECKING:
-    from qwen_retrieval.evaluation.compare import Comparison
+    from qwen_retrieval.evaluation.comparison import Comparison
     from qwen_retrieval.evaluation.recommend import Recommendation
 
 DEPTHS = "10,30,100"
-_FORMATS = (".html", ".json", ".md")
+ENDINGS = (".html", ".json", ".md")
+"""Of files that a comparison is written to."""
 
 
 def command(  # noqa: PLR0913 - each is an option of the command line
@@ -78,39 +88,20 @@ def command(  # noqa: PLR0913 - each is an option of the command line
             " side; else the recommended one and what one would begin with."
         ),
     ] = None,
-    queries: Annotated[
-        int | None, typer.Option(min=1, help="Ask a sample of so many queries only.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Of the judgements; test if there are several.")
-    ] = None,
-    question_column: Annotated[
-        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
-    ] = None,
-    passage_column: Annotated[
-        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
-    ] = None,
-    ignore_identical_ids: Annotated[
-        bool | None,
-        typer.Option(
-            help="Whether a document with the query's own id is no hit; else as an mteb task says."
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
-    embedder_option: Annotated[
-        list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
-    ] = None,
-    reranker_option: Annotated[
-        list[str] | None, typer.Option(help="Any field of RerankerSettings as name=value.")
-    ] = None,
+    queries: Queries = None,
+    split: Split = None,
+    question_column: Column = None,
+    passage_column: Column = None,
+    ignore_identical_ids: IgnoreIdenticalIds = None,
+    device: Device = None,
+    embedder_option: EmbedderOptions = None,
+    reranker_option: RerankerOptions = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    store: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what is computed, for later runs.")
-    ] = None,
+    store: StoreFolder = None,
     out: Annotated[
         list[Path] | None, typer.Option(help="Write the report here, as .html, .md or .json.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try every combination of settings on your own data, and recommend one for a budget.
 
@@ -121,25 +112,26 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         from qwen_retrieval.evaluation.compare import compare  # noqa: PLC0415 - an extra, and slow
         from qwen_retrieval.evaluation.comparison_text import to_json  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.data import read_collection  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.files import check_writable  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.setting import Costs, Grid  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.stages import Stages  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.store import Store  # noqa: PLC0415 - the same
     for path in out or []:
-        _check_format(path)
+        check_writable(path, ENDINGS)
     named = [embedder_settings(name, None, device, embedder_option or [])
              for name in embedder or [DEFAULT_EMBEDDER]]  # fmt: skip
     reranking = [reranker_settings(name, None, device, reranker_option or [])
                  for name in reranker or [NONE]]  # fmt: skip
     embedders = [each for each in named if each is not None]
     rerankers = [each for each in reranking if each is not None]
-    numbers = None if between is None else _two(between)
+    chosen = None if between is None else _two(between)
     depths = (f"0,{DEPTHS}" if rerankers else "0") if depth is None else depth
     precisions: Any = tuple(precision.split(","))  # the grid refuses others
     grid = Grid(
-        dimensions=tuple(widths(dimensions)) or None,
+        dimensions=tuple(numbers("dimensions", dimensions)) or None,
         instructions=tuple(instruction or ["default", "none"]),
         precisions=precisions,
-        depths=tuple(_numbers("depth", depths)),
+        depths=tuple(numbers("depth", depths)),
     )
     budget = Costs(
         bytes_per_document=max_bytes, tokens_per_query=max_tokens, seconds_per_query=max_seconds
@@ -159,7 +151,7 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         stages = Stages(collection, Store(kept), progress=bars)
         found = compare(stages, embedders, rerankers, grid, main_measure=measure, seed=seed)
     recommendation = found.recommend(budget, tolerance)
-    pair = None if numbers is None else _pair(numbers, len(found.settings))
+    pair = None if chosen is None else _pair(chosen, len(found.settings))
     for path in out or []:
         _save(path, found, recommendation, pair)
     if as_json:
@@ -176,9 +168,9 @@ def _show(found: Comparison, recommendation: Recommendation) -> None:
     )
 
     out = console()
-    rows = setting_rows(found, front_only=True)
+    rows = setting_rows(found, front_only=True, narrow=out.width < WIDE)
     title = f"{found.collection.name}: the Pareto front of {len(found.settings)} settings"
-    out.print(rows_table(title, rows if out.width >= WIDE else narrowed(rows)))
+    out.print(rows_table(title, rows))
     out.print(rows_table("What was computed", work_rows(found.work)))
     for sentence in advice(found, recommendation):
         out.print(escape(sentence), highlight=False)
@@ -191,8 +183,8 @@ def _save(
         to_json,
         to_markdown,
     )
+    from qwen_retrieval.evaluation.files import write_whole  # noqa: PLC0415 - the same
     from qwen_retrieval.evaluation.page import to_html  # noqa: PLC0415 - the same
-    from qwen_retrieval.evaluation.store import write_whole  # noqa: PLC0415 - the same
 
     match path.suffix.lower():
         case ".html":
@@ -203,35 +195,21 @@ def _save(
             write_whole(path, to_json(found, recommendation))
 
 
-def _check_format(path: Path) -> None:
-    if path.suffix.lower() not in _FORMATS:
-        raise SettingsError(f"--out {path}: give a name that ends with one of {list(_FORMATS)}.")
-
-
 def _two(text: str) -> tuple[int, int]:
     """Return the numbers of two settings, which begin with 1."""
-    numbers = _numbers("between", text)
-    if len(numbers) != 2 or min(numbers) < 1:  # noqa: PLR2004 - a pair
+    found = numbers("between", text)
+    if len(found) != 2 or min(found) < 1:  # noqa: PLR2004 - a pair
         raise SettingsError(
             f"between is {text!r}; give the numbers of two settings, from 1 up, such as 12,3."
         )
-    return numbers[0], numbers[1]
+    return found[0], found[1]
 
 
-def _pair(numbers: tuple[int, int], settings: int) -> tuple[int, int]:
+def _pair(chosen: tuple[int, int], settings: int) -> tuple[int, int]:
     """Return the places of two settings that were given by their numbers."""
-    if max(numbers) > settings:
+    if max(chosen) > settings:
         raise SettingsError(
-            f"between is '{numbers[0]},{numbers[1]}'; give the numbers of two settings, from 1 to"
+            f"between is '{chosen[0]},{chosen[1]}'; give the numbers of two settings, from 1 to"
             f" {settings}, such as 12,3."
         )
-    return numbers[0] - 1, numbers[1] - 1
-
-
-def _numbers(name: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise SettingsError(
-            f"{name} is {text!r}; give whole numbers separated by commas, such as 0,10."
-        ) from None
+    return chosen[0] - 1, chosen[1] - 1

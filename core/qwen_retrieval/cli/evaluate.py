@@ -11,11 +11,20 @@ from rich.console import Console
 from qwen_retrieval.catalog import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RERANK_DEPTH
 from qwen_retrieval.cli.bars import Bars
 from qwen_retrieval.cli.choices import (
+    AsJson,
+    Column,
+    Device,
+    EmbedderOptions,
+    IgnoreIdenticalIds,
+    Queries,
+    RerankerOptions,
+    Split,
+    StoreFolder,
     default_store,
     embedder_settings,
     extra,
+    numbers,
     reranker_settings,
-    widths,
 )
 from qwen_retrieval.cli.output import console
 
@@ -46,41 +55,22 @@ def command(  # noqa: PLR0913 - each is an option of the command line
         int, typer.Option(min=1, max=RERANK_DEPTH, help="Documents a query to rerank.")
     ] = RERANK_DEPTH,
     bm25: Annotated[bool, typer.Option(help="Rank by words as well.")] = True,
-    queries: Annotated[
-        int | None, typer.Option(min=1, help="Ask a sample of so many queries only.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Of the judgements; test if there are several.")
-    ] = None,
+    queries: Queries = None,
+    split: Split = None,
     language: Annotated[
         str | None, typer.Option(help="That BM25 splits words by, such as en; or plain.")
     ] = None,
-    question_column: Annotated[
-        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
-    ] = None,
-    passage_column: Annotated[
-        str | None, typer.Option(help="Of a CSV or JSONL file; found by usual names.")
-    ] = None,
-    ignore_identical_ids: Annotated[
-        bool | None,
-        typer.Option(
-            help="Whether a document with the query's own id is no hit; else as an mteb task says."
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.")] = None,
-    embedder_option: Annotated[
-        list[str] | None, typer.Option(help="Any field of EmbedderSettings as name=value.")
-    ] = None,
-    reranker_option: Annotated[
-        list[str] | None, typer.Option(help="Any field of RerankerSettings as name=value.")
-    ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what is computed, for later runs.")
-    ] = None,
+    question_column: Column = None,
+    passage_column: Column = None,
+    ignore_identical_ids: IgnoreIdenticalIds = None,
+    device: Device = None,
+    embedder_option: EmbedderOptions = None,
+    reranker_option: RerankerOptions = None,
+    store: StoreFolder = None,
     out: Annotated[
         list[Path] | None, typer.Option(help="Write the report here, as .json or .md.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure BM25, embedding, and embedding with reranking on your own data.
 
@@ -89,18 +79,19 @@ def command(  # noqa: PLR0913 - each is an option of the command line
     with extra("evaluation"):
         from qwen_retrieval.cli.tables import runs_table  # noqa: PLC0415 - an extra, and slow
         from qwen_retrieval.evaluation.data import read_collection  # noqa: PLC0415 - the same
+        from qwen_retrieval.evaluation.files import check_writable  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.flow import evaluate  # noqa: PLC0415 - the same
         from qwen_retrieval.evaluation.report import (  # noqa: PLC0415 - the same
-            check_name,
+            ENDINGS,
             save,
             to_json,
         )
     paths = [] if out is None else out
     for path in paths:
-        check_name(path)
+        check_writable(path, ENDINGS)
     chosen = embedder_settings(embedder, instruction, device, embedder_option or [])
     second = reranker_settings(reranker, instruction, device, reranker_option or [])
-    cuts = widths(dimensions)
+    cuts = numbers("dimensions", dimensions)
     kept = default_store() if store is None else store
     # All are read before the first is computed, which may take hours.
     collections = [

@@ -29,11 +29,3 @@ def rows_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     for row in rows[1:]:
         made.add_row(*map(escape, row))
     return made
-
-
-def narrowed(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return rows of `comparison_text.setting_rows`, the parts of a setting in one column."""
-    return [
-        [*row[:2], ", ".join(cell for cell in row[2:7] if cell != "–"), *row[7:9], row[10], row[12]]
-        for row in rows
-    ]

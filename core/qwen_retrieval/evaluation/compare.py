@@ -2,149 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.evaluation.books import Books, Work
+from qwen_retrieval.evaluation.comparison import KEPT, Comparison
 from qwen_retrieval.evaluation.flow import with_preset
 from qwen_retrieval.evaluation.measures import MAIN, MEASURES, measure
 from qwen_retrieval.evaluation.quantized import search_stored
-from qwen_retrieval.evaluation.recommend import (
-    TOLERANCE,
-    Lead,
-    Recommendation,
-    lead,
-    pareto_front,
-    recommend,
-)
-from qwen_retrieval.evaluation.resampling import (
-    RESAMPLES,
-    SEED,
-    interval,
-    probability_best,
-    resampled_means,
-)
+from qwen_retrieval.evaluation.resampling import RESAMPLES, SEED, resampled_means
 from qwen_retrieval.evaluation.search import Ranking, reordered, union
-from qwen_retrieval.evaluation.setting import Costs, Grid, Setting
-from qwen_retrieval.evaluation.tokens import Counted, count_pairs, count_texts, takes_instructions
+from qwen_retrieval.evaluation.setting import Grid, Setting
+from qwen_retrieval.evaluation.tokens import count_pairs, count_texts, takes_instructions
 from qwen_retrieval.instructions import instruction_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qwen_retrieval.evaluation.collection import Collection
-    from qwen_retrieval.evaluation.resampling import Values
     from qwen_retrieval.evaluation.stages import Stages
     from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
-KEPT = 10
-"""Places of each query's ranking that a comparison keeps, to be looked at."""
 _LOOKED_AT = 100
 """Places of a ranking that the measures need."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What was computed once, and how many settings share it.
-
-    Attributes:
-        what: "documents", "queries" or "pairs".
-        model: that computed it.
-        instruction: that it was computed with; None for documents.
-        texts: how many vectors or scores there are.
-        computed_now: how many of them this run computed; the others lay in the store.
-        seconds: of computing all of them.
-        settings: how many settings are made from them.
-    """
-
-    what: str
-    model: str
-    instruction: str | None
-    texts: int
-    computed_now: int
-    seconds: float
-    settings: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)  # no slots: what is derived is kept beside the fields
-class Comparison:
-    """The settings with their quality and costs, and what to make of them.
-
-    Attributes:
-        collection: what was searched.
-        measure: the one that settings are compared by.
-        settings: in the order tried.
-        values: by measure, of shape (queries, settings).
-        means: resampled means of `measure`, of shape (resamples, settings).
-        costs: of each setting.
-        kept: by setting, the `KEPT` best documents' places of each query, −1 where there are none.
-        work: what was computed.
-        seed: of the bootstrap.
-    """
-
-    collection: Collection
-    measure: str
-    settings: tuple[Setting, ...]
-    values: dict[str, Values]
-    means: Values = field(repr=False)
-    costs: tuple[Costs, ...]
-    kept: tuple[NDArray[np.int64], ...] = field(repr=False)
-    work: tuple[Work, ...]
-    seed: int
-
-    @cached_property
-    def quality(self) -> Values:
-        """The mean of the chosen measure, of shape (settings,)."""
-        means: Values = self.values[self.measure].mean(axis=0)
-        return means
-
-    @cached_property
-    def intervals(self) -> list[tuple[float, float]]:
-        """The 95 % bootstrap interval of each setting's quality."""
-        return [interval(column) for column in self.means.T]
-
-    @cached_property
-    def front(self) -> list[bool]:
-        """Whether each setting is on the Pareto front of quality, bytes and seconds."""
-        return pareto_front(self.quality, self.costs)
-
-    @cached_property
-    def probabilities(self) -> list[float]:
-        """In which part of the resamples each setting is the best of all."""
-        return [float(each) for each in probability_best(self.means)]
-
-    def recommend(
-        self, budget: Costs | None = None, tolerance: float = TOLERANCE
-    ) -> Recommendation:
-        """Return the best setting that the budget allows, and how sure that is."""
-        limits = Costs() if budget is None else budget
-        values = self.values[self.measure]
-        return recommend(values, self.means, self.costs, limits, tolerance)
-
-    def lead(self, first: int, second: int) -> Lead:
-        """Return how much better one setting is than another."""
-        return lead(self.values[self.measure], self.means, first, second)
-
-    @property
-    def plain(self) -> int:
-        """The place of what one would begin with: the first model in full, nothing reranked."""
-        widest = max(
-            each.dimensions for each in self.settings if each.model == self.settings[0].model
-        )
-
-        def departures(place: int) -> tuple[bool, ...]:
-            each = self.settings[place]
-            return (
-                each.model != self.settings[0].model, each.depth > 0, each.dimensions != widest,
-                each.precision != "float32", each.instruction != "default",
-            )  # fmt: skip
-
-        return min(range(len(self.settings)), key=departures)
 
 
 def compare(  # noqa: PLR0913 - what a sweep is made of
@@ -244,90 +128,12 @@ def _check(
         instruction_text(None if name in {"default", "none"} else name)  # refuses unknown presets
 
 
-@dataclass(slots=True)
-class _Rate:
-    """Seconds per token read, or per text where tokens cannot be counted, of one model and kind.
-
-    Pooled over instructions: a longer one costs more because of its tokens, not because the machine
-    was busy when it was measured.
-    """
-
-    seconds: float = 0.0
-    units: float = 0.0
-
-    def add(self, counted: Counted, seconds: float, texts: int) -> None:
-        self.seconds += seconds
-        self.units += texts * _unit(counted)
-
-    def of(self, counted: Counted) -> float:
-        """Return the seconds that one text takes."""
-        return self.seconds / self.units * _unit(counted)
-
-
-def _unit(counted: Counted) -> float:
-    return 1.0 if counted.mean is None else counted.mean
-
-
-class _Books:
-    """Who read how much, and how long it took."""
-
-    def __init__(self) -> None:
-        self._work: dict[tuple[str, str, str | None], Work] = {}
-        self._of: dict[tuple[str, str, str], Work] = {}
-        self._counted: dict[tuple[str, str, str], Counted] = {}
-        self._rates: dict[tuple[str, str], _Rate] = {}
-
-    def note(self, work: Work, instruction: str, counted: Counted) -> None:
-        """Take note of what was computed, or lay there already, for an instruction."""
-        key = work.what, work.model, work.instruction
-        if key not in self._work:
-            self._work[key] = work
-            rate = self._rates.setdefault((work.what, work.model), _Rate())
-            rate.add(counted, work.seconds, work.texts)
-        self._of[work.what, work.model, instruction] = self._work[key]
-        self._counted[work.what, work.model, instruction] = counted
-
-    def work(self, settings: Sequence[Setting]) -> tuple[Work, ...]:
-        """Return what was computed, with how many of the settings are made from it."""
-        used = Counter(
-            id(self._of[what, model, setting.instruction])
-            for setting in settings
-            for what, model in _kinds(setting)
-        )
-        return tuple(replace(work, settings=used[id(work)]) for work in self._work.values())
-
-    def costs(self, setting: Setting) -> Costs:
-        """Return what a setting costs."""
-        tokens: dict[str, float | None] = {}
-        seconds: dict[str, float] = {}
-        for what, model in _kinds(setting):
-            counted = self._counted[what, model, setting.instruction]
-            tokens[what] = counted.mean
-            seconds[what] = self._rates[what, model].of(counted)
-        asked, judged = tokens["queries"], tokens.get("pairs", 0.0)
-        return Costs(
-            bytes_per_document=setting.bytes_per_document,
-            tokens_per_document=tokens["documents"],
-            tokens_per_query=(
-                None if asked is None or judged is None else asked + setting.depth * judged
-            ),
-            seconds_per_document=seconds["documents"],
-            seconds_per_query=seconds["queries"] + setting.depth * seconds.get("pairs", 0.0),
-        )
-
-
-def _kinds(setting: Setting) -> list[tuple[str, str]]:
-    """Return what a setting is made from, and the model that computes it."""
-    kinds = [("documents", setting.model), ("queries", setting.model)]
-    return kinds if setting.reranker is None else [*kinds, ("pairs", setting.reranker)]
-
-
 class _Sweep:
     """The state of one `compare`."""
 
     def __init__(self, stages: Stages, rerankers: Sequence[RerankerSettings], grid: Grid) -> None:
         self.settings: list[Setting] = []
-        self.books = _Books()
+        self.books = Books()
         self._stages, self._grid = stages, grid
         self._rerankers = [each.model for each in rerankers]
         self._first: dict[Setting, Ranking] = {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.evaluation.setting import short
 
 if TYPE_CHECKING:
-    from qwen_retrieval.evaluation.compare import Comparison, Work
+    from qwen_retrieval.evaluation.books import Work
+    from qwen_retrieval.evaluation.comparison import Comparison
     from qwen_retrieval.evaluation.recommend import Lead, Recommendation
     from qwen_retrieval.evaluation.setting import Costs
 
@@ -116,16 +118,21 @@ def work_rows(work: Sequence[Work]) -> list[list[str]]:
     return rows
 
 
-def setting_rows(comparison: Comparison, *, front_only: bool = False) -> list[list[str]]:
+def setting_rows(
+    comparison: Comparison, *, front_only: bool = False, narrow: bool = False
+) -> list[list[str]]:
     """Return the table of settings, best first, its head first; the front is marked by a star.
 
-    Settings are numbered in the order tried, from 1.
+    Settings are numbered in the order tried, from 1. A narrow table has the parts of a setting in
+    one column, and not all of the figures.
     """
-    rows = [
-        ["", "#", "embedder", "instruction", "dimensions", "vectors", "reranked",
-         comparison.measure, "95 % interval", "best in", "bytes a document", "tokens a query",
-         "time a query"]
-    ]  # fmt: skip
+    parts = ["embedder", "instruction", "dimensions", "vectors", "reranked"]
+    figures = {
+        comparison.measure: True, "95 % interval": True, "best in": False,
+        "bytes a document": True, "tokens a query": False, "time a query": True,
+    }  # fmt: skip
+    shown = [wanted or not narrow for wanted in figures.values()]
+    rows = [["", "#", *([", ".join(parts)] if narrow else parts), *compress(figures, shown)]]
     quality, front = comparison.quality, comparison.front
     intervals, probabilities = comparison.intervals, comparison.probabilities
     for place in sorted(range(len(quality)), key=lambda place: -quality[place]):
@@ -134,12 +141,18 @@ def setting_rows(comparison: Comparison, *, front_only: bool = False) -> list[li
         each, costs = comparison.settings[place], comparison.costs[place]
         low, high = intervals[place]
         reranked = "–" if each.reranker is None else f"{each.depth} by {short(each.reranker)}"
+        made = [
+            short(each.model), each.instruction, str(each.dimensions), each.precision, reranked
+        ]  # fmt: skip
+        cells = [
+            f"{quality[place]:.3f}", f"{low:.3f}–{high:.3f}", f"{probabilities[place]:.0%}",
+            number(costs.bytes_per_document), number(costs.tokens_per_query),
+            milliseconds(costs.seconds_per_query),
+        ]  # fmt: skip
+        together = [", ".join(cell for cell in made if cell != "–")]
         rows.append(
-            ["★" if front[place] else "", str(place + 1), short(each.model), each.instruction,
-             str(each.dimensions), each.precision, reranked, f"{quality[place]:.3f}",
-             f"{low:.3f}–{high:.3f}", f"{probabilities[place]:.0%}",
-             number(costs.bytes_per_document), number(costs.tokens_per_query),
-             milliseconds(costs.seconds_per_query)]
+            ["★" if front[place] else "", str(place + 1), *(together if narrow else made),
+             *compress(cells, shown)]
         )  # fmt: skip
     return rows
 

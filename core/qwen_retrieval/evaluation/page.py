@@ -22,7 +22,7 @@ from qwen_retrieval.evaluation.slices import slices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qwen_retrieval.evaluation.compare import Comparison
+    from qwen_retrieval.evaluation.comparison import Comparison
     from qwen_retrieval.evaluation.recommend import Recommendation
 
 EXAMPLES = 6

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwen_retrieval.evaluation.compare import Comparison
+    from qwen_retrieval.evaluation.comparison import Comparison
     from qwen_retrieval.evaluation.setting import Costs
 
 SYMBOLS: dict[Precision, str] = {

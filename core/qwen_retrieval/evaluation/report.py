@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.evaluation.certainty import Difference, Estimate, difference, estimate
 from qwen_retrieval.evaluation.collection import Collection
+from qwen_retrieval.evaluation.files import check_writable, write_whole
 from qwen_retrieval.evaluation.measures import MAIN, MEASURES, measure
 from qwen_retrieval.evaluation.search import Ranking
-from qwen_retrieval.evaluation.store import write_whole
 
 FORMAT = 1
 """Of the JSON; a change that readers would stumble over counts it up."""
+ENDINGS = (".json", ".md")
+"""Of files that a report is written to."""
 SHOWN = 10
 """Documents a query that a report names."""
 
@@ -106,20 +107,14 @@ def to_json(reports: Sequence[Report]) -> str:
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 
 
-def check_name(path: Path) -> None:
-    """Refuse a file whose name does not say what it is to hold, before anything is computed."""
-    if path.suffix not in {".json", ".md"}:
-        raise SettingsError(f"{path} ends with {path.suffix!r}; give a .json or .md file.")
-
-
 def save(reports: Sequence[Report], path: Path) -> None:
     """Write reports as Markdown or JSON, as the file's name ends; whole or not at all.
 
     Raises:
-        SettingsError: the name ends otherwise.
+        SettingsError: the name ends otherwise, or the file cannot be written.
     """
-    check_name(path)
-    markdown = path.suffix == ".md"
+    check_writable(path, ENDINGS)
+    markdown = path.suffix.lower() == ".md"
     text = "\n".join(each.to_markdown() for each in reports) if markdown else to_json(reports)
     write_whole(path, text)
 

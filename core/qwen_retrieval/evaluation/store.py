@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from qwen_retrieval.errors import StoreError
+from qwen_retrieval.evaluation.files import write_whole
 
 
 class Ledger:
@@ -114,14 +115,6 @@ class Store:
         with lock:
             write_whole(folder / "key.json", text)
             yield Ledger(folder, np.dtype(dtype))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or, after a kill, as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _append(path: Path, raw: bytes) -> None:
