@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import plain_forward
@@ -16,6 +16,7 @@ from samples import PASSAGES
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.local import widening
 from qwen_retrieval.local.checkpoint import Checkpoint
+from qwen_retrieval.local.half import LOST, HalfLinear, fits_half
 from qwen_retrieval.local.loading import _is_widened
 
 CLOSE = 1e-5
@@ -91,19 +92,18 @@ class TestMemory:
         assert not _is_widened(plain, torch.float32, "cuda")
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-def test_the_order_of_weights_does_not_change_a_result(
-    embedder64: Path,
-    causal: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    ordered: bool,  # noqa: FBT001 - parametrized
+@pytest.mark.parametrize("form", get_args(widening.Form))
+def test_the_form_of_weights_does_not_change_a_result(
+    embedder64: Path, causal: Path, monkeypatch: pytest.MonkeyPatch, form: widening.Form
 ) -> None:
-    """By row or by column, the vectors and scores are transformers' own."""
-    monkeypatch.setattr("qwen_retrieval.local.widening.by_column", lambda: ordered)
+    """By row, by column or in 16 bits, the vectors and scores are transformers' own."""
+    monkeypatch.setattr("qwen_retrieval.local.widening.fastest_form", lambda: form)
     embedder: Any = open_embedder(EmbedderSettings(model=str(embedder64), dtype="float32"))
     found = embedder.embed_documents(PASSAGES)
     layer = embedder.replicas()[0]._model.transformers_model.layers[0]
-    assert layer.mlp.up_proj.weight.is_contiguous() is not ordered
+    assert isinstance(layer.mlp.up_proj, HalfLinear) is (form == "half")
+    if form != "half":
+        assert layer.mlp.up_proj.weight.is_contiguous() is (form == "rows")
     expected = plain_forward.PlainEmbedder(embedder64).vectors(PASSAGES)
     embedder.close()
     assert np.abs(found - expected).max() < CLOSE
@@ -112,3 +112,60 @@ def test_the_order_of_weights_does_not_change_a_result(
     scores = reranker.score(pairs)
     reranker.close()
     assert np.abs(scores - plain_forward.PlainReranker(causal).scores(pairs)).max() < CLOSE
+
+
+class TestHalf:
+    """Weights lie in 16 bits only where nobody could tell."""
+
+    @pytest.mark.parametrize(
+        ("weight", "fits"),
+        [
+            (torch.randn(64, 64).bfloat16() / 50, True),
+            (torch.randn(64, 64).half(), True),
+            (torch.randn(64, 64) / 50, False),
+            (torch.tensor([[70_000.0, 1.0]]), False),
+            # Each row for itself: what is small beside its neighbours in a row is not missed.
+            (torch.tensor([[1.0, 1e-9]]), True),
+            (torch.tensor([[1.0, 0.0], [0.0, 1e-9]]), False),
+            (torch.zeros(2, 2), True),
+        ],
+    )
+    def test_what_float16_cannot_hold_does_not_fit(self, weight: torch.Tensor, fits: bool) -> None:  # noqa: FBT001 - parametrized
+        """Matrices whose products would change by more than float32 rounds them."""
+        assert fits_half(weight) is fits
+
+    def test_it_is_as_good_as_float32(self) -> None:
+        """Next to the exact product, in float64, of a bfloat16 weight with very small numbers."""
+        torch.manual_seed(0)
+        weight = torch.randn(96, 1024).bfloat16() / 50
+        weight[:, ::100] *= 1e-5
+        rows = torch.randn(3, 5, 1024)
+        exact = rows.double() @ weight.double().T
+        found = HalfLinear(weight)(rows)
+        assert found.shape == (3, 5, 96)
+        norms = rows.norm(dim=-1, keepdim=True) * weight.float().norm(dim=1)
+        assert ((found - exact).abs() <= LOST * norms).all()
+
+    def test_float32_weights_stay(self) -> None:
+        """A fine-tuned model saved in float32 is computed with all of its digits."""
+        model = torch.nn.Sequential(torch.nn.Linear(8, 8, bias=False))
+        biased = torch.nn.Sequential(torch.nn.Linear(8, 8))
+        for each in (model, biased):
+            widening.widen_layer(each, widening.MappedFiles(), "half")
+            assert type(each[0]) is torch.nn.Linear
+
+    def test_a_machine_without_it_goes_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Other builds of torch lack the operator, or it gives something else."""
+
+        def missing(*_: object) -> None:
+            raise RuntimeError("not supported by QNNPACK")
+
+        def wrong(self: HalfLinear, rows: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(rows), 3072)
+
+        for name, instead in (("__init__", missing), ("forward", wrong)):
+            with monkeypatch.context() as patched:
+                patched.setattr(HalfLinear, name, instead)
+                widening.fastest_form.cache_clear()
+                assert widening.fastest_form() != "half"
+        widening.fastest_form.cache_clear()

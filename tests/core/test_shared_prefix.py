@@ -16,6 +16,7 @@ import torch
 from plain_forward import PlainEmbedder, PlainReranker, get_detailed_instruct
 from samples import PASSAGES, long_text
 from sentence_transformers import CrossEncoder
+from torch.nn.functional import pad
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.local import network, prefix, shared
@@ -118,6 +119,29 @@ class TestAnswers:
         """Queries behind changing instructions, texts that may merge with the prompt's end."""
         assert embedding_error(embedder, plain_embedder) < CLOSE
 
+    def test_long_sequences_take_a_causal_pass(
+        self,
+        reranker: Any,
+        plain: PlainReranker,
+        embedder: Any,
+        plain_embedder: PlainEmbedder,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Behind a stem, with queries for its places that nobody reads."""
+        led: list[int] = []
+
+        def noting(rows: torch.Tensor, by: tuple[int, ...]) -> torch.Tensor:
+            led.append(by[2])
+            return pad(rows, by)
+
+        monkeypatch.setattr(network, "pad", noting)
+        assert reranking_error(reranker, plain) < CLOSE
+        assert not led
+        monkeypatch.setattr(network, "LED", 1)
+        assert reranking_error(reranker, plain) < CLOSE
+        assert embedding_error(embedder, plain_embedder) < CLOSE
+        assert len(set(led)) > 3
+
     def test_a_small_cache_changes_nothing(
         self, reranker: Any, plain: PlainReranker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -161,7 +185,7 @@ class TestAnswers:
 class TestFaults:
     """Each way of getting it wrong shows as an error far above what parity allows."""
 
-    @pytest.fixture(params=["positions", "another query's", "mask", "stale", "order"])
+    @pytest.fixture(params=["positions", "another query's", "mask", "causal", "stale", "order"])
     def fault(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         """One of them, in place."""
         pack, stems, additive = Qwen3Network._pack, Trunks.stems, network._additive
@@ -179,6 +203,12 @@ class TestFaults:
         def mask(seen: torch.Tensor, *others: Any) -> torch.Tensor:
             return additive(seen | seen.roll(1, -1), *others)
 
+        def causal(rows: torch.Tensor, by: tuple[int, ...]) -> torch.Tensor:
+            return pad(rows, (*by[:2], by[2] - 1, 1))
+
+        if request.param == "causal":
+            monkeypatch.setattr(network, "LED", 1)
+
         def stale(self: Trunks, paths: Iterable[Any]) -> Any:
             return {
                 path: tuple(
@@ -195,6 +225,7 @@ class TestFaults:
             "positions": (Qwen3Network, "_pack", positions),
             "another query's": (Trunks, "stems", another),
             "mask": (network, "_additive", mask),
+            "causal": (network, "pad", causal),
             "stale": (Trunks, "stems", stale),
             "order": (shared.SharedForward, "last_hidden", order),
         }
@@ -399,18 +430,13 @@ class TestSplitting:
         """It may have merged with what follows."""
         assert branches([[1, 2, 7]], [1, 2], "a") == [Branch(((1,),), [2, 7])]
 
-    def test_a_long_sequence_shares_nothing(self) -> None:
-        """Its attention behind a mask would cost more than the shared tokens."""
-        (found,) = branches([[1, 2, *range(5_000)]], [1, 2], "a")
-        assert found.path == ()
-
     def test_a_long_query_is_shared_by_its_documents(self) -> None:
-        """What it pays depends on each document's own tokens, not on the query's."""
+        """However long each of them is."""
         query = list(range(100, 3_100))
         own = [[1] * 50, [2] * 60, [3] * 20_000]
         found = branches([[7, 8, *query, *each] for each in own], [7, 8], "aaa")
-        assert [branch.path for branch in found] == [((7,), (8, *query))] * 2 + [()]
-        assert [branch.own for branch in found[:2]] == own[:2]
+        assert [branch.path for branch in found] == [((7,), (8, *query))] * 3
+        assert [branch.own for branch in found] == own
 
     def test_a_wave_holds_what_fits(self) -> None:
         """Every place is in one wave, all of a family in the same."""

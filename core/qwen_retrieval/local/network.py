@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import pad, rms_norm, scaled_dot_product_attention, silu
 from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification, Qwen3Model
 
 from qwen_retrieval.local.int8 import products
@@ -25,6 +25,11 @@ from qwen_retrieval.local.int8 import products
 ROWS = 4096
 """Tokens that the widest layers take at once: they are what a long document needs most memory for,
 and products of this many rows are as fast as larger ones."""
+
+
+LED = 512
+"""Tokens from which on a causal pass is faster than a mask: torch's kernel goes by blocks of 512
+keys; 1.3 times at 600 tokens behind 110, 1.8 times at 3,000."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -246,7 +251,11 @@ class _Span:
             self._into = (firsts[:, None] + steps.where(real, 0)).flatten().to(device)
             self._out_of = real.flatten().nonzero().squeeze(1).to(device)
         self._mask = self._end_mask = None
-        if before:
+        # A causal pass leaves half of the pairs out, where a mask computes all. For it the places
+        # before the span are given queries too, which nobody reads.
+        self._before = before
+        self._led = 0 < before < self._width and self._width >= LED
+        if before and not self._led:
             seen = torch.ones(self._width, before + self._width, dtype=torch.bool).tril(before)
             self._mask = _additive(seen, device, dtype)
         if self._into is not None:
@@ -255,12 +264,16 @@ class _Span:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
         """Return the attended values of the span's tokens, shape (tokens, heads, head width)."""
+        asked = self._padded(query)
+        if self._led:
+            asked = pad(asked, (0, 0, self._before, 0))
         found = _attention(
-            self._padded(query),
+            asked,
             *self._whole(key, value, layer),
             attn_mask=self._mask,
             is_causal=self._mask is None,
         )
+        found = found[:, :, found.shape[2] - self._width :]
         flat = found.transpose(1, 2).flatten(0, 1)
         return flat if self._out_of is None else flat[self._out_of]
 
@@ -325,5 +338,9 @@ def _normed(norm: Any, hidden: Tensor) -> Tensor:  # noqa: ANN401
 
 def _rotated(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return the heads turned by their positions' angles; rows has shape (tokens, heads, width)."""
+    turned = torch.empty_like(rows)
     one, two = rows.chunk(2, -1)
-    return torch.cat((one * cos - two * sin, two * cos + one * sin), -1)
+    first, second = turned.chunk(2, -1)
+    torch.mul(one, cos, out=first).addcmul_(two, sin, value=-1)
+    torch.mul(two, cos, out=second).addcmul_(one, sin)
+    return turned

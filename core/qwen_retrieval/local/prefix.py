@@ -67,7 +67,7 @@ def branches(
         path = (root, tuple(common[len(root) :])) if len(common) > len(root) else (root,)
         shared = sum(map(len, path))
         for place in places:
-            if _pays(shared, len(sequences[place]) - shared):
+            if len(sequences[place]) > shared:  # it needs a token of its own
                 found[place] = Branch(path, sequences[place][shared:])
     return found
 
@@ -82,20 +82,6 @@ def _common(sequences: list[Sequence[int]]) -> Sequence[int]:
         pairs = enumerate(zip(first[:length], other, strict=False))
         length = next((place for place, (mine, its) in pairs if mine != its), length)
     return first[:length]
-
-
-_MASKED = 8192
-"""How many pairs of tokens attention may look at in vain for each token that is not computed again.
-
-A beginning that is not part of the sequence takes a mask, and attention then also computes the half
-that a causal pass leaves out: own² / 2 pairs of 2 × 2,048 multiplications in each layer of the 0.6B
-model, against 16 million for a token. Attention runs at half the speed of the linear layers.
-"""
-
-
-def _pays(shared: int, own: int) -> bool:
-    """Say whether sharing costs less than it saves; a sequence needs a token of its own."""
-    return own > 0 and own * own <= _MASKED * shared
 
 
 def waves(items: Sequence[Branch], room: int) -> list[list[int]]:
