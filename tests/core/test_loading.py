@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import plain_forward
@@ -18,6 +18,7 @@ from qwen_retrieval.local import widening
 from qwen_retrieval.local.checkpoint import Checkpoint
 from qwen_retrieval.local.half import LOST, HalfLinear, fits_half
 from qwen_retrieval.local.loading import _is_widened
+from qwen_retrieval.local.widening import Forms
 
 CLOSE = 1e-5
 
@@ -92,18 +93,18 @@ class TestMemory:
         assert not _is_widened(plain, torch.float32, "cuda")
 
 
-@pytest.mark.parametrize("form", get_args(widening.Form))
+@pytest.mark.parametrize("forms", [Forms(), Forms(columns=True), Forms(half=True)])
 def test_the_form_of_weights_does_not_change_a_result(
-    embedder64: Path, causal: Path, monkeypatch: pytest.MonkeyPatch, form: widening.Form
+    embedder64: Path, causal: Path, monkeypatch: pytest.MonkeyPatch, forms: Forms
 ) -> None:
     """By row, by column or in 16 bits, the vectors and scores are transformers' own."""
-    monkeypatch.setattr("qwen_retrieval.local.widening.fastest_form", lambda: form)
+    monkeypatch.setattr("qwen_retrieval.local.widening.fastest_forms", lambda: forms)
     embedder: Any = open_embedder(EmbedderSettings(model=str(embedder64), dtype="float32"))
     found = embedder.embed_documents(PASSAGES)
     layer = embedder.replicas()[0]._model.transformers_model.layers[0]
-    assert isinstance(layer.mlp.up_proj, HalfLinear) is (form == "half")
-    if form != "half":
-        assert layer.mlp.up_proj.weight.is_contiguous() is (form == "rows")
+    assert isinstance(layer.mlp.up_proj, HalfLinear) is forms.half
+    if not forms.half:
+        assert layer.mlp.up_proj.weight.is_contiguous() is not forms.columns
     expected = plain_forward.PlainEmbedder(embedder64).vectors(PASSAGES)
     embedder.close()
     assert np.abs(found - expected).max() < CLOSE
@@ -151,8 +152,10 @@ class TestHalf:
         model = torch.nn.Sequential(torch.nn.Linear(8, 8, bias=False))
         biased = torch.nn.Sequential(torch.nn.Linear(8, 8))
         for each in (model, biased):
-            widening.widen_layer(each, widening.MappedFiles(), "half")
+            widening.widen_layer(each, widening.MappedFiles(), Forms(half=True, columns=True))
             assert type(each[0]) is torch.nn.Linear
+            assert each[0].weight.dtype is torch.float32
+            assert not each[0].weight.is_contiguous()
 
     def test_a_machine_without_it_goes_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Other builds of torch lack the operator, or it gives something else."""
@@ -166,6 +169,6 @@ class TestHalf:
         for name, instead in (("__init__", missing), ("forward", wrong)):
             with monkeypatch.context() as patched:
                 patched.setattr(HalfLinear, name, instead)
-                widening.fastest_form.cache_clear()
-                assert widening.fastest_form() != "half"
-        widening.fastest_form.cache_clear()
+                widening.fastest_forms.cache_clear()
+                assert not widening.fastest_forms().half
+        widening.fastest_forms.cache_clear()

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Linear, Module
 
 from qwen_retrieval.errors import SettingsError
-from qwen_retrieval.local.widening import MappedFiles, fastest_form, widen_layer
+from qwen_retrieval.local.widening import Forms, MappedFiles, fastest_forms, widen_layer
 
 FULL, HALF = 127, 63
 """Largest weight in 8 bits, and in 7."""
@@ -108,7 +108,7 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
     for layer in layers:
         _refuse_adapted(layer)
     files = MappedFiles()
-    widen_layer(model.norm, files, "rows")
+    widen_layer(model.norm, files, Forms())
     noted: dict[str, Tensor] = {}
 
     def note(name: str, _: Module, inputs: tuple[Tensor]) -> None:
@@ -117,7 +117,7 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
 
     def begin(layer: Module, _: object) -> None:
         stays = layer is model.layers[-1]
-        widen_layer(layer, files, fastest_form() if stays else "rows")
+        widen_layer(layer, files, fastest_forms() if stays else Forms())
 
     def end(layer: Module, _inputs: object, _found: object) -> None:
         for names in INPUTS:

@@ -21,12 +21,11 @@ from torch.nn.functional import pad, rms_norm, scaled_dot_product_attention, sil
 from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification, Qwen3Model
 
 from qwen_retrieval.local.int8 import products
+from qwen_retrieval.local.memory import keep_freed_memory
 
 ROWS = 4096
 """Tokens that the widest layers take at once: they are what a long document needs most memory for,
 and products of this many rows are as fast as larger ones."""
-
-
 LED = 512
 """Tokens from which on a causal pass is faster than a mask: torch's kernel goes by blocks of 512
 keys; 1.3 times at 600 tokens behind 110, 1.8 times at 3,000."""
@@ -94,6 +93,7 @@ class Qwen3Network:
         self._norm = model.norm
         self._rotary = model.rotary_emb
         self._head_dim: int = self._layers[0].self_attn.head_dim
+        keep_freed_memory()
 
     @property
     def bytes_per_token(self) -> int:

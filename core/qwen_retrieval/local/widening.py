@@ -13,9 +13,10 @@ import mmap
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -27,32 +28,41 @@ from qwen_retrieval.local.half import HalfLinear, fits_half
 _log = logging.getLogger(__name__)
 
 CLEARLY_FASTER = 1.1
-"""How many times faster products have to be for their weights to be copied into another order."""
+"""How many times faster products have to be for their weights to be stored in another form."""
 
 
-Form = Literal["rows", "columns", "half"]
-"""How a matrix is stored: as torch does, transposed, or as a `HalfLinear`."""
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """How matrices are stored, other than row by row as torch does.
+
+    Attributes:
+        half: as `HalfLinear`, those that fit into it.
+        columns: transposed, all others.
+    """
+
+    half: bool = False
+    columns: bool = False
 
 
 def widen(model: Any) -> None:  # noqa: ANN401 - transformers is untyped
     """Turn a loaded `Qwen3Model` on a CPU to float32 in place, all but its vocabulary."""
     files = MappedFiles()
     for layer in (*model.layers, model.norm):
-        widen_layer(layer, files, fastest_form())
+        widen_layer(layer, files, fastest_forms())
 
 
 @torch.no_grad()
-def widen_layer(layer: Module, files: MappedFiles, form: Form) -> None:
-    """Turn one layer to float32, its matrices in the form asked for if they fit into it."""
-    for owner in list(layer.modules()):
+def widen_layer(layer: Module, files: MappedFiles, forms: Forms) -> None:
+    """Turn one layer to float32, its matrices into the forms asked for."""
+    for owner in list(layer.modules()) if forms.half else ():
         for name, child in list(owner.named_children()):
-            if form == "half" and _is_plain(child) and fits_half(child.weight):
+            if _is_plain(child) and fits_half(child.weight):
                 setattr(owner, name, HalfLinear(child.weight))
                 files.give_back(child.weight)
     for weight in layer.parameters():
         old = weight.data
         new = old.float()
-        if form == "columns" and new.dim() == 2:  # noqa: PLR2004 - a matrix
+        if forms.columns and new.dim() == 2:  # noqa: PLR2004 - a matrix
             new = new.T.contiguous().T
         if new is not old:
             weight.data = new
@@ -64,14 +74,14 @@ def _is_plain(module: Module) -> TypeGuard[Linear]:
 
 
 @cache
-def fastest_form() -> Form:
-    """Return the form of weights that float32 products are clearly fastest with.
+def fastest_forms() -> Forms:
+    """Return the forms that float32 products are clearly faster with than with rows.
 
     Measured once per process on products of the shape of a 0.6B model's layer; takes some 200 ms.
     The numbers that come out are the same up to rounding.
     """
     rows, weight = torch.rand(256, 1024), torch.rand(3072, 1024)
-    products: dict[Form, Callable[[Tensor], Tensor]] = {
+    products: dict[str, Callable[[Tensor], Tensor]] = {
         "rows": partial(linear, weight=weight),
         "columns": partial(linear, weight=weight.T.contiguous().T),
     }
@@ -79,21 +89,21 @@ def fastest_form() -> Form:
         half = HalfLinear(weight)
         if torch.allclose(half(rows), rows @ weight.half().float().T, rtol=1e-4):
             products["half"] = half
-    seconds: dict[Form, float] = {}
+    seconds = dict.fromkeys(products, float("inf"))
     for _ in range(5):
         for form, product in products.items():
             started = time.perf_counter()
             product(rows)
-            took = time.perf_counter() - started
-            seconds[form] = min(took, seconds.get(form, took))
+            seconds[form] = min(seconds[form], time.perf_counter() - started)
     gains = {form: seconds["rows"] / took for form, took in seconds.items()}
-    best = max(gains, key=gains.__getitem__)
-    chosen = best if gains[best] >= CLEARLY_FASTER else "rows"
     _log.info(
-        "float32 products are %s times as fast with weights as %s: %s it is",
-        [round(gain, 2) for gain in gains.values()], list(gains), chosen,
+        "float32 products are %s times as fast with weights as %s",
+        [round(gain, 2) for gain in gains.values()], list(gains),
     )  # fmt: skip
-    return chosen
+    return Forms(
+        half=gains.get("half", 0) >= CLEARLY_FASTER * max(1, gains["columns"]),
+        columns=gains["columns"] >= CLEARLY_FASTER,
+    )
 
 
 class MappedFiles:
