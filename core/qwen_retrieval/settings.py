@@ -54,8 +54,8 @@ class ModelSettings:
         safetensors_only: refuse pickled weights, which can run code when loaded.
         device: "cpu", "cuda", "cuda:1", "mps", …; several share the batches; None picks the best.
         dtype: of the weights; None measures which is fastest on the device and keeps float32
-            unless another wins clearly. In float32 on a CPU, matrices that 16 bits hold without a
-            difference may lie in these, where that is faster.
+            unless another wins clearly. In float32 on a CPU, matrices that lose nothing by it that
+            float32 could tell may lie in 16 bits, where that is no slower.
         precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, about
             twice as fast or more, for a small loss; None computes in the weights' dtype.
         attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …);
