@@ -78,23 +78,17 @@ def peaks(device: str) -> dict[str, float]:
             for dtype in (torch.bfloat16, torch.float32)
         }
     from qwen_retrieval.local.half import HalfLinear
-    from qwen_retrieval.local.int8 import Int8Linear, levels
+    from qwen_retrieval.local.int8_product import PackedBytes, chosen
 
     half, rows = HalfLinear(torch.randn(3072, 1024)), torch.randn(512, 1024)
-    layer = Int8Linear(torch.randn(3072, 1024), torch.tensor([0]), levels())
+    way, largest = chosen()
+    integers = PackedBytes(torch.full((3072, 1024), largest), torch.ones(3072), way)
     rounded = torch.randint(0, 256, (512, 1024), dtype=torch.uint8)
-
-    def integers() -> None:
-        torch.ops.onednn.qlinear_pointwise(
-            rounded, 1.0, 128, layer._packed, layer._scales, layer._zeros,
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-
     flops = 2 * 512 * 1024 * 3072
     plain = _gflops(512, 1024, 3072, device, torch.float32)
     return {
         "float32": max(plain, flops / _median(lambda: half(rows)) / 1e9),
-        "int8": flops / _median(integers) / 1e9,
+        "int8": flops / _median(lambda: integers.product(rounded)) / 1e9,
     }
 
 

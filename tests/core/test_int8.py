@@ -12,8 +12,9 @@ from plain_forward import PlainEmbedder
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import SettingsError
-from qwen_retrieval.local import int8
-from qwen_retrieval.local.int8 import FULL, HALF, Int8Linear, levels, quantized
+from qwen_retrieval.local import int8_product
+from qwen_retrieval.local.int8 import WHOLE, Int8Linear, large_channels, quantized
+from qwen_retrieval.local.int8_product import FULL, HALF, WAYS, Way, chosen
 
 TINY = Path(__file__).resolve().parents[1] / "tiny"
 TEXTS = [
@@ -43,9 +44,11 @@ def spearman(left: np.ndarray, right: np.ndarray) -> float:
 class TestProduct:
     """One layer."""
 
-    def test_the_product_of_integers_is_exact(self) -> None:
+    @pytest.mark.parametrize("name", list(WAYS))
+    @pytest.mark.parametrize("whole", [None, torch.tensor([3, 9])])
+    def test_the_product_of_integers_is_exact(self, name: str, whole: torch.Tensor | None) -> None:
         """Also where every number is as large as it may be, on CPUs that add in 16 bits."""
-        largest = levels()
+        way, (_, largest) = WAYS[name], chosen()
         assert largest in {FULL, HALF}
         generator = torch.Generator().manual_seed(0)
         weights = torch.randint(-largest, largest + 1, (48, 1024), generator=generator).float()
@@ -54,26 +57,56 @@ class TestProduct:
         rows = torch.randint(-FULL, FULL + 1, (9, 1024), generator=generator).float()
         rows[:, 0] = FULL
         rows[0] = FULL
-        found = Int8Linear(weights, torch.tensor([3, 9]), largest)(rows)
+        before = rows.clone()
+        found = Int8Linear(weights, whole, way, largest)(rows)
         torch.testing.assert_close(found, rows @ weights.T, rtol=1e-6, atol=0.5)
+        assert torch.equal(rows, before)
 
     def test_rows_are_rounded_on_their_own(self) -> None:
         """A large neighbour changes nothing."""
         rows = torch.tensor([[7.0, 0.5, -1.0], [9.0, 500.0, -1000.0]])
         rounded, scales, whole = quantized(rows, torch.tensor([0]))
         assert rounded.tolist() == [[128, 192, 1], [128, 192, 1]]
+        assert whole is not None
         assert whole.tolist() == [[7.0], [9.0]]
         assert scales.flatten().tolist() == pytest.approx([1 / FULL, 1000 / FULL])
+        rounded, scales, whole = quantized(rows[:, 1:], None)
+        assert rounded.tolist() == [[192, 1], [192, 1]]
+        assert whole is None
+
+    def test_large_channels_are_found_where_there_are_any(self) -> None:
+        """Those that would leave the others a fraction of the steps; none where all are alike."""
+        rows = torch.rand(20, 4 * WHOLE, generator=torch.Generator().manual_seed(0)) - 0.5
+        assert large_channels(rows) is None
+        rows[:, [7, 20, 66, 90]] *= 9
+        found = large_channels(rows)
+        assert found is not None
+        assert found.tolist() == [7, 20, 66, 90]
+
+    def test_the_fastest_exact_way_is_chosen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A faster one that adds up wrongly is not."""
+        right, other = WAYS.values()
+
+        def wrong(*operands: torch.Tensor) -> torch.Tensor:
+            return right.multiply(*operands) + 1
+
+        ways = {"right": right, "wrong": Way(right.pack, wrong), "slow": other}
+        seconds = {right: 2.0, ways["wrong"]: 1.0, other: 3.0}
+        monkeypatch.setattr(int8_product, "WAYS", ways)
+        monkeypatch.setattr(int8_product, "_seconds", seconds.__getitem__)
+        chosen.cache_clear()
+        assert chosen()[0] is right
+        chosen.cache_clear()
 
     def test_a_machine_without_an_exact_product_is_named(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing is computed with a wrong one."""
-        monkeypatch.setattr(int8, "_exact", lambda largest: False)
-        levels.cache_clear()
+        monkeypatch.setattr(int8_product, "_exact", lambda way, largest: False)
+        chosen.cache_clear()
         with pytest.raises(SettingsError, match="no exact 8-bit product"):
-            levels()
-        levels.cache_clear()
+            chosen()
+        chosen.cache_clear()
 
 
 class TestAccuracy:

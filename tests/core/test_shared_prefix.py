@@ -19,7 +19,7 @@ from sentence_transformers import CrossEncoder
 from torch.nn.functional import pad
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
-from qwen_retrieval.local import network, prefix, shared
+from qwen_retrieval.local import attention, network, prefix, shared
 from qwen_retrieval.local.network import Qwen3Network
 from qwen_retrieval.local.prefix import Branch, Trunks, branches, waves
 
@@ -106,13 +106,24 @@ def embedding_error(embedder: Any, plain: PlainEmbedder) -> float:
     return error
 
 
+@pytest.fixture(params=["blocked", "padded"])
+def span(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How attention is computed: sequence by sequence in small blocks, or padded as on a GPU."""
+    monkeypatch.setattr(attention, "BLOCK", 16)
+    if request.param == "padded":
+        monkeypatch.setattr(attention, "LONGEST", 0)
+    return str(request.param)
+
+
 class TestAnswers:
     """They do not change."""
 
+    @pytest.mark.usefixtures("span")
     def test_scores_are_the_plain_forwards(self, reranker: Any, plain: PlainReranker) -> None:
         """Many queries, ragged documents, changing instructions, and everything again."""
         assert reranking_error(reranker, plain) < CLOSE
 
+    @pytest.mark.usefixtures("span")
     def test_vectors_are_the_plain_forwards(
         self, embedder: Any, plain_embedder: PlainEmbedder
     ) -> None:
@@ -134,10 +145,11 @@ class TestAnswers:
             led.append(by[2])
             return pad(rows, by)
 
-        monkeypatch.setattr(network, "pad", noting)
+        monkeypatch.setattr(attention, "pad", noting)
+        monkeypatch.setattr(attention, "LONGEST", 0)
         assert reranking_error(reranker, plain) < CLOSE
         assert not led
-        monkeypatch.setattr(network, "LED", 1)
+        monkeypatch.setattr(attention, "LED", 1)
         assert reranking_error(reranker, plain) < CLOSE
         assert embedding_error(embedder, plain_embedder) < CLOSE
         assert len(set(led)) > 3
@@ -171,10 +183,10 @@ class TestAnswers:
     ) -> None:
         """The lower precision costs no more here than in the plain path."""
         errors = []
-        for attention in (None, "eager"):
+        for chosen in (None, "eager"):
             opened = open_reranker(
                 RerankerSettings(
-                    model=str(causal64), dtype="bfloat16", device="cpu", attention=attention
+                    model=str(causal64), dtype="bfloat16", device="cpu", attention=chosen
                 )
             )
             errors.append(np.abs(opened.score(pairs()) - plain.scores(pairs())).mean())
@@ -185,10 +197,17 @@ class TestAnswers:
 class TestFaults:
     """Each way of getting it wrong shows as an error far above what parity allows."""
 
-    @pytest.fixture(params=["positions", "another query's", "mask", "causal", "stale", "order"])
+    @pytest.fixture(
+        params=[
+            *[f"{fault}, {span}" for fault in ("positions", "another query's", "mask", "stale",
+                                               "order") for span in ("blocked", "padded")],
+            "causal, padded",
+        ]
+    )  # fmt: skip
     def fault(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-        """One of them, in place."""
-        pack, stems, additive = Qwen3Network._pack, Trunks.stems, network._additive
+        """One of them, in place, in either kind of attention."""
+        name, _, span = request.param.partition(", ")
+        pack, stems, additive = Qwen3Network._pack, Trunks.stems, attention._additive
         first: dict[int, Any] = {}
 
         def positions(self: Qwen3Network, groups: Any) -> Any:
@@ -206,8 +225,10 @@ class TestFaults:
         def causal(rows: torch.Tensor, by: tuple[int, ...]) -> torch.Tensor:
             return pad(rows, (*by[:2], by[2] - 1, 1))
 
-        if request.param == "causal":
-            monkeypatch.setattr(network, "LED", 1)
+        if span == "padded":
+            monkeypatch.setattr(attention, "LONGEST", 0)
+        if name == "causal":
+            monkeypatch.setattr(attention, "LED", 1)
 
         def stale(self: Trunks, paths: Iterable[Any]) -> Any:
             return {
@@ -224,13 +245,13 @@ class TestFaults:
         place: dict[str, tuple[Any, str, Callable[..., Any]]] = {
             "positions": (Qwen3Network, "_pack", positions),
             "another query's": (Trunks, "stems", another),
-            "mask": (network, "_additive", mask),
-            "causal": (network, "pad", causal),
+            "mask": (attention, "_additive", mask),
+            "causal": (attention, "pad", causal),
             "stale": (Trunks, "stems", stale),
             "order": (shared.SharedForward, "last_hidden", order),
         }
-        monkeypatch.setattr(*place[request.param])
-        return str(request.param)
+        monkeypatch.setattr(*place[name])
+        return name
 
     def test_a_fault_in_reranking_shows(
         self, reranker: Any, plain: PlainReranker, fault: str

@@ -18,7 +18,7 @@ import torch
 from qwen_retrieval import prompts, stages
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
 from qwen_retrieval.contract import Ranked
-from qwen_retrieval.local import embedder, encoders, network, prefix, reranker, scorers
+from qwen_retrieval.local import attention, embedder, encoders, prefix, reranker, scorers
 from qwen_retrieval.local.weights import Shelf
 from qwen_retrieval.prompts import Tokenized
 
@@ -76,7 +76,8 @@ def _instruction_on_documents(*_: object) -> str:
 _embedder_ids = prompts.embedder_ids
 _reranker_ids = prompts.reranker_ids
 _replica_init = encoders._SentenceTransformerReplica.__init__
-_span = network._Span.__init__
+_padded = attention.PaddedSpan.__init__
+_blocked = attention.BlockedSpan.__init__
 _stems = prefix.Trunks.stems
 _compute = scorers.RerankerReplica.compute
 
@@ -96,13 +97,23 @@ def _mean_pooling(self: Any, model: Any, name: str) -> None:
 
 
 def _padding_seen(self: Any, *args: Any) -> None:
-    _span(self, *args)
+    _padded(self, *args)
     self._end_mask = None
+
+
+def _later_seen(self: Any, *args: Any) -> None:
+    _blocked(self, *args)
+    self._later = torch.zeros_like(self._later)
+
+
+def _all_padded() -> Any:
+    """Let no sequence be attended by itself, as on a GPU."""
+    return patch.object(attention, "LONGEST", 0)
 
 
 def _other_side(self: Any, group: Any, start: int, *args: Any) -> None:
     """Read each sequence's end in the last column, where padding on the left would put it."""
-    _span(self, group, start, *args)
+    _padded(self, group, start, *args)
     lengths = torch.tensor([len(sequence) for sequence in group.sequences])
     columns = start + lengths.cumsum(0) - lengths + lengths.max() - 1
     self.ends = columns.clamp(max=start + int(lengths.sum()) - 1)
@@ -176,7 +187,10 @@ FAULTS = (
                                 _mean_pooling),)),
     Fault("mask-ignored", "padding read as text", "embedder", "parity",
           "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
-          (lambda: patch.object(network._Span, "__init__", _padding_seen),)),
+          (_all_padded, lambda: patch.object(attention.PaddedSpan, "__init__", _padding_seen))),
+    Fault("later-seen", "tokens see those after them", "embedder", "parity",
+          "test_1_vectors::test_cut_vectors_equal_the_plain_forward",
+          (lambda: patch.object(attention.BlockedSpan, "__init__", _later_seen),)),
     Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
           "test_1_vectors::test_vectors_are_cut_and_then_normalised",
           (lambda: patch.object(stages, "cut_and_normalize", _cut_after_normalizing),)),
@@ -195,7 +209,7 @@ FAULTS = (
           (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
     Fault("padding-side", "left and right padding mistaken", "reranker", "parity",
           "test_5_neighbours::test_a_score_does_not_depend_on_its_neighbours",
-          (lambda: patch.object(network._Span, "__init__", _other_side),)),
+          (_all_padded, lambda: patch.object(attention.PaddedSpan, "__init__", _other_side))),
     Fault("anothers-prefix", "another query's beginning reused", "reranker", "parity",
           "test_4_scores::test_pairs_of_many_queries_are_scored_in_the_order_given",
           (lambda: patch.object(prefix.Trunks, "stems", _anothers_prefix),)),

@@ -1,16 +1,15 @@
 """Linear layers in 8-bit integers on a CPU: weights by output channel, activations by token.
 
 A token's scale depends on that token alone, so a result does not depend on what else is in the
-batch. A few input channels are far larger than all others, and would leave these only a few of the
-256 steps; they stay in float32, as in LLM.int8() (Dettmers et al., arXiv:2208.07339), here chosen
-once, on a sample. The product is oneDNN's, by an operator that PyTorch's own compiler uses and does
-not document; `levels` tries it before it is trusted.
+batch. In some layers a few input channels are far larger than all others, and would leave these
+only a few of the 256 steps; they stay in float32, as in LLM.int8() (Dettmers et al.,
+arXiv:2208.07339), here chosen once, on a sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,12 +17,14 @@ from torch import Tensor
 from torch.nn import Linear, Module
 
 from qwen_retrieval.errors import SettingsError
+from qwen_retrieval.local.int8_product import FULL, PackedBytes, Way, chosen
 from qwen_retrieval.local.widening import Forms, MappedFiles, fastest_forms, widen_layer
 
-FULL, HALF = 127, 63
-"""Largest weight in 8 bits, and in 7."""
 WHOLE = 32
-"""One in so many input channels stays in float32."""
+"""One in so many input channels stays in float32, where that makes the steps
+`FINER` times as fine."""
+FINER = 1.5
+"""On the tiny models the rank of scores gains nothing from layers below, and loses above."""
 INPUTS = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     ("self_attn.o_proj",),
@@ -32,29 +33,30 @@ INPUTS = (
 )
 """A decoder layer's linear layers; those in a row have the same input."""
 
-Rows = tuple[Tensor, Tensor, Tensor]
-"""Bytes around 128, the scale of each row, and the channels that stay as they are."""
+Rows = tuple[Tensor, Tensor, Tensor | None]
+"""Bytes around 128, the scale of each row, and the channels that stay as they are, if any."""
 
 
 class Int8Linear(Module):
     """A linear layer without bias whose product is computed in 8-bit integers."""
 
-    def __init__(self, weight: Tensor, whole: Tensor, largest: int) -> None:
+    def __init__(self, weight: Tensor, whole: Tensor | None, way: Way, largest: int) -> None:
         """Quantise a float weight of shape (out, in) symmetrically, row by row.
 
         Args:
             weight: stays as it is.
-            whole: places of the input channels that are left in float32.
-            largest: what `levels` says.
+            whole: places of the input channels that are left in float32, if any.
+            way: how it is multiplied.
+            largest: what a weight may be in that way.
         """
         super().__init__()
         self.whole = whole
-        self._float = weight[:, whole].float().T.contiguous()
-        rest = weight.float().index_fill(1, whole, 0.0)
-        self._scales = rest.abs().amax(1).clamp_min(1e-12) / largest
-        rounded = (rest / self._scales[:, None]).round_().to(torch.int8)
-        self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+        rest = weight.float()
+        if whole is not None:
+            self._float = rest[:, whole].T.contiguous()
+            rest = rest.index_fill(1, whole, 0.0)
+        scales = rest.abs().amax(1).clamp_min(1e-12) / largest
+        self._bytes = PackedBytes((rest / scales[:, None]).round_(), scales, way)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the product of float rows, shape (tokens, out)."""
@@ -63,21 +65,27 @@ class Int8Linear(Module):
     def product(self, rows: Rows) -> Tensor:
         """Return the product of rows from `quantized`, which several layers may share."""
         rounded, scales, whole = rows
-        found: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rounded, 1.0, 128, self._packed, self._scales, self._zeros,
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-        return found.mul_(scales).addmm_(whole, self._float)
+        found = self._bytes.product(rounded).mul_(scales)
+        return found if whole is None else found.addmm_(whole, self._float)
 
 
-def quantized(rows: Tensor, whole: Tensor) -> Rows:
+def quantized(rows: Tensor, whole: Tensor | None) -> Rows:
     """Return float rows as bytes and scales, with some channels taken out."""
-    rest = rows.index_fill(1, whole, 0.0)
+    rest = rows if whole is None else rows.index_fill(1, whole, 0.0)
     largest = torch.maximum(rest.amax(-1, keepdim=True), rest.amin(-1, keepdim=True).neg_())
     scales = largest.clamp_min_(1e-12).div_(FULL)
-    signed = rest.div_(scales).round_().to(torch.int8)
+    signed = rest.div(scales).round_().to(torch.int8)
     # Adds 128: torch turns floats into signed bytes several times as fast as into unsigned ones.
-    return signed.bitwise_xor_(-128).view(torch.uint8), scales, rows[:, whole]
+    rounded = signed.bitwise_xor_(-128).view(torch.uint8)
+    return rounded, scales, None if whole is None else rows[:, whole]
+
+
+def large_channels(rows: Tensor) -> Tensor | None:
+    """Return the places of the largest channels, if the others' steps are much finer without."""
+    sizes = rows.abs()
+    places = sizes.amax(0).topk(max(1, sizes.shape[1] // WHOLE)).indices.sort().values
+    without = sizes.index_fill(1, places, 0.0).amax(1).clamp_min(1e-12)
+    return places if bool((sizes.amax(1) / without).mean() >= FINER) else None
 
 
 def products(rows: Tensor, layers: Sequence[Any]) -> list[Tensor]:
@@ -103,17 +111,16 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
     Raises:
         SettingsError: the model has a layer that is no plain linear one, such as LoRA's.
     """
-    largest = levels()
+    way, largest = chosen()
     layers = model.layers[:-1]
     for layer in layers:
         _refuse_adapted(layer)
     files = MappedFiles()
     widen_layer(model.norm, files, Forms())
-    noted: dict[str, Tensor] = {}
+    noted: dict[str, Tensor | None] = {}
 
     def note(name: str, _: Module, inputs: tuple[Tensor]) -> None:
-        most = inputs[0].abs().flatten(0, -2).amax(0)
-        noted[name] = most.topk(max(1, len(most) // WHOLE)).indices.sort().values
+        noted[name] = large_channels(inputs[0].flatten(0, -2))
 
     def begin(layer: Module, _: object) -> None:
         stays = layer is model.layers[-1]
@@ -125,7 +132,7 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
                 owner, _, last = name.partition(".")
                 weight = layer.get_submodule(name).weight
                 assert isinstance(weight, Tensor)  # noqa: S101 - `_refuse_adapted` has looked
-                reduced = Int8Linear(weight.detach(), noted[names[0]], largest)
+                reduced = Int8Linear(weight.detach(), noted[names[0]], way, largest)
                 setattr(layer.get_submodule(owner), last, reduced)
 
     hooks = [layer.register_forward_pre_hook(begin) for layer in model.layers]
@@ -150,36 +157,3 @@ def _refuse_adapted(layer: Module) -> None:
                 f"precision is 'int8', but {name} is a {type(linear).__name__}; merge adapters"
                 " into the model first, or leave precision out."
             )
-
-
-@cache
-def levels() -> int:
-    """Return the largest weight whose products this machine adds up exactly.
-
-    CPUs without VNNI add pairs of products in 16 bits, which saturate: 255 × 127 × 2 > 32,767.
-    Weights of seven bits fit.
-
-    Raises:
-        SettingsError: this torch or this machine has no such product, or a wrong one.
-    """
-    for largest in (FULL, HALF):
-        if _exact(largest):
-            return largest
-    raise SettingsError(
-        "precision is 'int8', but this build of torch or this CPU has no exact 8-bit product;"
-        " leave precision out."
-    )
-
-
-def _exact(largest: int) -> bool:
-    weights = torch.full((32, 64), largest, dtype=torch.int8)
-    rows = torch.full((3, 64), 255, dtype=torch.uint8)
-    try:
-        packed = torch.ops.onednn.qlinear_prepack(weights, None)
-        found = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, 128, packed, torch.ones(32), torch.zeros(32, dtype=torch.int32),
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-    except (AttributeError, RuntimeError):
-        return False
-    return bool((found == 64 * 127 * largest).all())

@@ -17,42 +17,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, rms_norm, scaled_dot_product_attention, silu
+from torch.linalg import vector_norm
+from torch.nn.functional import rms_norm, silu
 from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification, Qwen3Model
 
+from qwen_retrieval.local.attention import Group, Span, Stem, span_of
 from qwen_retrieval.local.int8 import products
 from qwen_retrieval.local.memory import keep_freed_memory
 
 ROWS = 4096
 """Tokens that the widest layers take at once: they are what a long document needs most memory for,
 and products of this many rows are as fast as larger ones."""
-LED = 512
-"""Tokens from which on a causal pass is faster than a mask: torch's kernel goes by blocks of 512
-keys; 1.3 times at 600 tokens behind 110, 1.8 times at 3,000."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stem:
-    """Keys and values of tokens that sequences begin with, layer by layer.
-
-    Each tensor has shape (1, key-value heads, tokens, head width); keys are already rotated.
-    """
-
-    tokens: int
-    layers: tuple[tuple[Tensor, Tensor], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Sequences that go on from the same beginning.
-
-    Attributes:
-        stems: what they begin with, in order; none for sequences that are given whole.
-        sequences: the token ids that follow, at least one each.
-    """
-
-    stems: tuple[Stem, ...]
-    sequences: Sequence[Sequence[int]]
 
 
 def decoder_of(inner: Any) -> Any:  # noqa: ANN401 - transformers is untyped
@@ -139,15 +114,14 @@ class Qwen3Network:
 
     def _pack(self, groups: Sequence[Group]) -> _Pack:
         device, dtype = self._embed.weight.device, self._norm.weight.dtype
-        spans: list[_Span] = []
+        spans: list[Span] = []
         ids: list[int] = []
         places: list[int] = []
         for group in groups:
-            before = sum(stem.tokens for stem in group.stems)
-            spans.append(_Span(group, len(ids), device, dtype))
+            spans.append(span_of(group, len(ids), device, dtype))
             for sequence in group.sequences:
                 ids.extend(sequence)
-                places.extend(range(before, before + len(sequence)))
+                places.extend(range(group.before, group.before + len(sequence)))
         angles = torch.outer(
             torch.tensor(places, dtype=torch.float32, device=device), self._rotary.inv_freq.float()
         )
@@ -215,7 +189,7 @@ class _Pack:
     ids: Tensor
     cos: Tensor
     sin: Tensor
-    spans: list[_Span]
+    spans: list[Span]
     ends: Tensor
     """The place of each sequence's last token."""
 
@@ -228,98 +202,9 @@ class _Pack:
         return counts
 
 
-class _Span:
-    """The part of a pack that one group takes, and its attention.
-
-    Only here sequences are padded, on the right: a causal mask hides what comes later from all that
-    is real.
-    """
-
-    def __init__(self, group: Group, start: int, device: torch.device, dtype: torch.dtype) -> None:
-        lengths = torch.tensor([len(sequence) for sequence in group.sequences])
-        self.count = len(lengths)
-        self._stems = group.stems
-        self._tokens = slice(start, start + int(lengths.sum()))
-        self._width = int(lengths.max())
-        before = sum(stem.tokens for stem in group.stems)
-        steps = torch.arange(self._width)
-        real = steps < lengths[:, None]
-        firsts = lengths.cumsum(0) - lengths
-        self.ends = (start + firsts + lengths - 1).to(device)
-        self._into = self._out_of = None
-        if not bool(real.all()):
-            self._into = (firsts[:, None] + steps.where(real, 0)).flatten().to(device)
-            self._out_of = real.flatten().nonzero().squeeze(1).to(device)
-        self._mask = self._end_mask = None
-        # A causal pass leaves half of the pairs out, where a mask computes all. For it the places
-        # before the span are given queries too, which nobody reads.
-        self._before = before
-        self._led = 0 < before < self._width and self._width >= LED
-        if before and not self._led:
-            seen = torch.ones(self._width, before + self._width, dtype=torch.bool).tril(before)
-            self._mask = _additive(seen, device, dtype)
-        if self._into is not None:
-            seen = torch.arange(before + self._width) < before + lengths[:, None]
-            self._end_mask = _additive(seen[:, None, None], device, dtype)
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
-        """Return the attended values of the span's tokens, shape (tokens, heads, head width)."""
-        asked = self._padded(query)
-        if self._led:
-            asked = pad(asked, (0, 0, self._before, 0))
-        found = _attention(
-            asked,
-            *self._whole(key, value, layer),
-            attn_mask=self._mask,
-            is_causal=self._mask is None,
-        )
-        found = found[:, :, found.shape[2] - self._width :]
-        flat = found.transpose(1, 2).flatten(0, 1)
-        return flat if self._out_of is None else flat[self._out_of]
-
-    def attend_at_ends(
-        self, first: int, query: Tensor, key: Tensor, value: Tensor, layer: int
-    ) -> Tensor:
-        """Return the attended values of the last tokens, whose queries begin at `first`."""
-        found = _attention(
-            query[first : first + self.count, :, None],
-            *self._whole(key, value, layer),
-            attn_mask=self._end_mask,
-        )
-        return found.squeeze(2)
-
-    def _whole(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Return keys and values with those of the stems before them."""
-        own = self._padded(key), self._padded(value)
-        if not self._stems:
-            return own
-        before = [stem.layers[layer] for stem in self._stems]
-        size = (self.count, -1, -1, -1)
-        return (
-            torch.cat([*(k.expand(size) for k, _ in before), own[0]], 2),
-            torch.cat([*(v.expand(size) for _, v in before), own[1]], 2),
-        )
-
-    def _padded(self, packed: Tensor) -> Tensor:
-        mine = packed[self._tokens]
-        if self._into is not None:
-            mine = mine[self._into]
-        return mine.view(self.count, self._width, *mine.shape[1:]).transpose(1, 2)
-
-
 def _fed_forward(mlp: Any, normed: Tensor) -> Tensor:  # noqa: ANN401
     gate, up = products(normed, (mlp.gate_proj, mlp.up_proj))
     return mlp.down_proj(silu(gate).mul_(up))  # type: ignore[no-any-return]
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, **masks: Any) -> Tensor:  # noqa: ANN401
-    """Return the attention of grouped heads."""
-    if query.device.type != "cpu":
-        # With a mask, the fast kernels of other devices do not take heads in groups.
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        return scaled_dot_product_attention(query, key, value, **masks)
-    return scaled_dot_product_attention(query, key, value, enable_gqa=True, **masks)
 
 
 def _heads_first(rows: Tensor) -> Tensor:
@@ -327,13 +212,13 @@ def _heads_first(rows: Tensor) -> Tensor:
     return rows.transpose(1, 2).clone(memory_format=torch.contiguous_format)
 
 
-def _additive(seen: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return a mask to add: 0 where seen, −inf elsewhere; a boolean one is turned at each call."""
-    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf).to(device)
-
-
 def _normed(norm: Any, hidden: Tensor) -> Tensor:  # noqa: ANN401
-    return rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+    if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
+        return rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+    # Half as many passes over memory as torch's own makes on a CPU.
+    squares = vector_norm(hidden, dim=-1, keepdim=True).square_()
+    scale = squares.div_(hidden.shape[-1]).add_(norm.variance_epsilon).rsqrt_()
+    return hidden.mul(scale).mul_(norm.weight)
 
 
 def _rotated(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

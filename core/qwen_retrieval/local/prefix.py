@@ -13,7 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qwen_retrieval.local.network import Qwen3Network, Stem
+    from qwen_retrieval.local.attention import Stem
+    from qwen_retrieval.local.network import Qwen3Network
 
 Ids = tuple[int, ...]
 Path = tuple[Ids, ...]

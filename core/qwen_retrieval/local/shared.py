@@ -83,7 +83,7 @@ class SharedForward:
         return self._computed([Branch((), items[0].ids)])  # which takes no copies of a beginning
 
     def _computed(self, items: Sequence[Branch]) -> Tensor:
-        from qwen_retrieval.local.network import Group  # noqa: PLC0415 - loads torch
+        from qwen_retrieval.local.attention import Group  # noqa: PLC0415 - loads torch
 
         groups: dict[Path, list[int]] = {}
         for place, item in enumerate(items):
