@@ -56,8 +56,8 @@ class ModelSettings:
         dtype: of the weights; None measures which is fastest on the device and keeps float32
             unless another wins clearly. In float32 on a CPU, matrices that lose nothing by it that
             float32 could tell may lie in 16 bits, where that is no slower.
-        precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, about
-            twice as fast or more, for a small loss; None computes in the weights' dtype.
+        precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, 1.5
+            times as fast or more, for a small loss; None computes in the weights' dtype.
         attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …);
             any but "sdpa", its default, leaves the whole of a Qwen3 model to transformers, without
             the library's shared beginnings.

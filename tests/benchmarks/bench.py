@@ -78,10 +78,10 @@ def peaks(device: str) -> dict[str, float]:
             for dtype in (torch.bfloat16, torch.float32)
         }
     from qwen_retrieval.local.half import HalfLinear
-    from qwen_retrieval.local.int8_product import PackedBytes, chosen
+    from qwen_retrieval.local.int8_product import PackedBytes, fastest_exact
 
     half, rows = HalfLinear(torch.randn(3072, 1024)), torch.randn(512, 1024)
-    way, largest = chosen()
+    way, largest = fastest_exact()
     integers = PackedBytes(torch.full((3072, 1024), largest), torch.ones(3072), way)
     rounded = torch.randint(0, 256, (512, 1024), dtype=torch.uint8)
     flops = 2 * 512 * 1024 * 3072
@@ -198,7 +198,7 @@ def order(options: argparse.Namespace) -> list[tuple[Workload, str]]:
         for part in (first, [each for each in known if each not in first])
         for work in chosen
         for engine in part
-        if is_asked(engine, work)
+        if is_asked(engine, work) and (not options.engines or engine in options.engines)
     ]
 
 
@@ -293,6 +293,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget the cells of earlier runs")
     parser.add_argument("--minutes", type=float, default=38, help="begin no cell after these")
     parser.add_argument("--only", nargs="*", help="names of workloads; all by default")
+    parser.add_argument("--engines", nargs="*", help="as the table names them; all by default")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:

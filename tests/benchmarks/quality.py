@@ -1,7 +1,8 @@
 """Print what BM25, the tiny embedder and the tiny reranker are worth on every collection at hand.
 
 The collections are those of ``$QWEN_RETRIEVAL_MATERIAL/data`` and the standard library's judged
-questions. ``--embedder`` and ``--reranker`` name other models. It goes on where it was broken off.
+questions. ``--embedder`` and ``--reranker`` name other models. ``--int8`` also computes in 8-bit
+integers and prints what that changes. It goes on where it was broken off.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -56,6 +58,21 @@ def markdown(reports: list[Report]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
+def changes(pairs: list[tuple[Report, Report]]) -> str:
+    """Return what 8-bit integers change, a collection a row: float32's mean and the difference."""
+    head = ["collection", "queries", "embedding", "in int8", "+ reranking", "in int8"]
+    rows = [head, ["---"] * len(head)]
+    for reports in pairs:
+        wide, narrow = ({run.kind: run.estimates[MAIN].mean for run in r.runs} for r in reports)
+        cells = [
+            (f"{wide[kind]:.3f}", f"{narrow[kind] - wide[kind]:+.4f}")
+            for kind in ("embedding", "reranking")
+        ]
+        first = reports[0]
+        rows.append([first.collection, str(len(first.queries)), *cells[0], *cells[1]])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
 def main() -> None:
     """Read the options, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,22 +81,31 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100, help="asked of each collection")
     parser.add_argument("--depth", type=int, default=10, help="documents a query to rerank")
     parser.add_argument("--max-length", type=int, default=512, help="tokens a text is cut to")
+    parser.add_argument("--int8", action="store_true", help="also in 8-bit integers")
     chosen = parser.parse_args()
-    reports = []
-    for folder in collections():
+
+    def report(folder: Path, precision: Literal["int8"] | None) -> Report:
+        common: dict[str, Any] = {"precision": precision, "max_length": chosen.max_length}
         with Bars(Console(stderr=True)) as bars:
-            reports.append(
-                evaluate(
-                    read_folder(folder).sampled(chosen.queries),
-                    embedder=EmbedderSettings(model=chosen.embedder, max_length=chosen.max_length),
-                    reranker=RerankerSettings(model=chosen.reranker, max_length=chosen.max_length),
-                    depth=chosen.depth,
-                    store=STORE,
-                    progress=bars,
-                )
+            return evaluate(
+                read_folder(folder).sampled(chosen.queries),
+                embedder=EmbedderSettings(model=chosen.embedder, **common),
+                reranker=RerankerSettings(model=chosen.reranker, **common),
+                depth=chosen.depth,
+                store=STORE,
+                progress=bars,
             )
+
+    reports, pairs = [], []
+    for folder in collections():
+        reports.append(report(folder, None))
         Console().print(markdown(reports[-1:]).splitlines()[-1], soft_wrap=True, markup=False)
+        if chosen.int8:
+            pairs.append((reports[-1], report(folder, "int8")))
+            Console().print(changes(pairs[-1:]).splitlines()[-1], soft_wrap=True, markup=False)
     Console().print("\n" + markdown(reports), soft_wrap=True, markup=False)
+    if pairs:
+        Console().print("\n" + changes(pairs), soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

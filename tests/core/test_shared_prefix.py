@@ -106,12 +106,18 @@ def embedding_error(embedder: Any, plain: PlainEmbedder) -> float:
     return error
 
 
-@pytest.fixture(params=["blocked", "padded"])
-def span(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How attention is computed: sequence by sequence in small blocks, or padded as on a GPU."""
+def attend_as(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have attention computed by sequence in small blocks, or padded, or the longer ones padded."""
+    monkeypatch.setattr(attention, "blocks_are_faster", lambda: kind != "padded")
     monkeypatch.setattr(attention, "BLOCK", 16)
-    if request.param == "padded":
-        monkeypatch.setattr(attention, "LONGEST", 0)
+    if kind == "mixed":
+        monkeypatch.setattr(attention, "LONGEST", 20)
+
+
+@pytest.fixture(params=["blocked", "padded", "mixed"])
+def span(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way in which attention is computed."""
+    attend_as(request.param, monkeypatch)
     return str(request.param)
 
 
@@ -146,7 +152,7 @@ class TestAnswers:
             return pad(rows, by)
 
         monkeypatch.setattr(attention, "pad", noting)
-        monkeypatch.setattr(attention, "LONGEST", 0)
+        attend_as("padded", monkeypatch)
         assert reranking_error(reranker, plain) < CLOSE
         assert not led
         monkeypatch.setattr(attention, "LED", 1)
@@ -225,8 +231,7 @@ class TestFaults:
         def causal(rows: torch.Tensor, by: tuple[int, ...]) -> torch.Tensor:
             return pad(rows, (*by[:2], by[2] - 1, 1))
 
-        if span == "padded":
-            monkeypatch.setattr(attention, "LONGEST", 0)
+        attend_as(span, monkeypatch)
         if name == "causal":
             monkeypatch.setattr(attention, "LED", 1)
 

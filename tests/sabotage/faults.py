@@ -106,9 +106,12 @@ def _later_seen(self: Any, *args: Any) -> None:
     self._later = torch.zeros_like(self._later)
 
 
-def _all_padded() -> Any:
-    """Let no sequence be attended by itself, as on a GPU."""
-    return patch.object(attention, "LONGEST", 0)
+def _padded_attention() -> Any:
+    return patch.object(attention, "blocks_are_faster", lambda: False)
+
+
+def _blocked_attention() -> Any:
+    return patch.object(attention, "blocks_are_faster", lambda: True)
 
 
 def _other_side(self: Any, group: Any, start: int, *args: Any) -> None:
@@ -187,10 +190,12 @@ FAULTS = (
                                 _mean_pooling),)),
     Fault("mask-ignored", "padding read as text", "embedder", "parity",
           "test_5_neighbours::test_a_vector_does_not_depend_on_its_neighbours",
-          (_all_padded, lambda: patch.object(attention.PaddedSpan, "__init__", _padding_seen))),
+          (_padded_attention,
+           lambda: patch.object(attention.PaddedSpan, "__init__", _padding_seen))),
     Fault("later-seen", "tokens see those after them", "embedder", "parity",
           "test_1_vectors::test_cut_vectors_equal_the_plain_forward",
-          (lambda: patch.object(attention.BlockedSpan, "__init__", _later_seen),)),
+          (_blocked_attention,
+           lambda: patch.object(attention.BlockedSpan, "__init__", _later_seen))),
     Fault("cut-after-normalizing", "no normalising after the Matryoshka cut", "embedder", "parity",
           "test_1_vectors::test_vectors_are_cut_and_then_normalised",
           (lambda: patch.object(stages, "cut_and_normalize", _cut_after_normalizing),)),
@@ -209,7 +214,8 @@ FAULTS = (
           (lambda: patch.object(scorers.RerankerReplica, "compute", _yes_no_swapped),)),
     Fault("padding-side", "left and right padding mistaken", "reranker", "parity",
           "test_5_neighbours::test_a_score_does_not_depend_on_its_neighbours",
-          (_all_padded, lambda: patch.object(attention.PaddedSpan, "__init__", _other_side))),
+          (_padded_attention,
+           lambda: patch.object(attention.PaddedSpan, "__init__", _other_side))),
     Fault("anothers-prefix", "another query's beginning reused", "reranker", "parity",
           "test_4_scores::test_pairs_of_many_queries_are_scored_in_the_order_given",
           (lambda: patch.object(prefix.Trunks, "stems", _anothers_prefix),)),

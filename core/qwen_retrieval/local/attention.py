@@ -1,28 +1,33 @@
 """Attention over packed sequences that may go on from beginnings they share.
 
-On a CPU each sequence is attended by itself, in blocks of queries that see no more keys than they
-may; elsewhere, and where sequences are very long, a group is padded and goes through torch's own
-attention at once.
+On a CPU, in float32 and where it measures faster, each sequence is attended by itself, in blocks of
+queries that see no more keys than they may; otherwise a group is padded and goes through torch's
+own attention at once.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+_log = logging.getLogger(__name__)
+
 BLOCK = 64
 """Queries that are attended at once on a CPU; 48 to 128 are within noise."""
 LONGEST = 1024
-"""Tokens up to which blocks are faster than torch's own attention on a CPU: 1.3 to 1.6 times for
-ragged sequences of 60 to 500, as fast at 1,000, and slower at 2,000 (AMD EPYC)."""
+"""Tokens of its own up to which a sequence may go by blocks: 1.3 to 1.6 times as fast as torch's
+own attention for ragged ones of 60 to 500, as fast at 1,000, slower at 2,000 (2 cores, EPYC)."""
 LED = 512
-"""Tokens from which on a causal pass is faster than a mask: torch's kernel goes by blocks of 512
-keys; 1.3 times at 600 tokens behind 110, 1.8 times at 3,000."""
+"""Tokens from which on a causal pass is faster than a mask in torch's own attention, whose kernel
+goes by blocks of 512 keys; 1.3 times at 600 tokens behind 110, 1.8 times at 3,000."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +81,32 @@ class Span(Protocol):
 
 def span_of(group: Group, start: int, device: torch.device, dtype: torch.dtype) -> Span:
     """Return the span of a group whose tokens begin at `start`, by the faster kind."""
-    longest = max(map(len, group.sequences))
-    exact = device.type == "cpu" and dtype == torch.float32  # torch's own adds up 16 bits in 32
-    kind = BlockedSpan if exact and longest <= LONGEST else PaddedSpan
-    return kind(group, start, device, dtype)
+    # Of 16 bits torch's own makes sums in 32, which plain products do not.
+    possible = device.type == "cpu" and dtype == torch.float32
+    blocked = possible and max(map(len, group.sequences)) <= LONGEST and blocks_are_faster()
+    return (BlockedSpan if blocked else PaddedSpan)(group, start, device, dtype)
+
+
+@cache
+def blocks_are_faster() -> bool:
+    """Return which kind of attention is faster on this CPU, measured once per process.
+
+    Over ragged sequences with heads of the 0.6B models' shape; takes some 100 ms.
+    """
+    device, dtype = torch.device("cpu"), torch.float32
+    stem = Stem(80, ((torch.zeros(1, 8, 80, 128), torch.zeros(1, 8, 80, 128)),))
+    group = Group((stem,), [range(n) for n in (200, 180, 150, 120)])
+    total = sum(map(len, group.sequences))
+    query, key = torch.zeros(total, 16, 128), torch.zeros(total, 8, 128)
+    spans = [kind(group, 0, device, dtype) for kind in (BlockedSpan, PaddedSpan)]
+    seconds = [float("inf")] * len(spans)
+    for _ in range(3):
+        for place, span in enumerate(spans):
+            started = time.perf_counter()
+            span.attend(query, key, key, 0)
+            seconds[place] = min(seconds[place], time.perf_counter() - started)
+    _log.info("attention by blocks takes %.2f times as long as padded", seconds[0] / seconds[1])
+    return seconds[0] <= seconds[1]
 
 
 class BlockedSpan:

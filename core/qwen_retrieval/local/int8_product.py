@@ -42,7 +42,7 @@ class PackedBytes:
     """A matrix of signed bytes, and the scale of each of its rows."""
 
     def __init__(self, rounded: Tensor, scales: Tensor, way: Way) -> None:
-        """Pack whole numbers, shape (out, in), that are no larger than `chosen` allows."""
+        """Pack whole numbers, shape (out, in), that are no larger than `fastest_exact` allows."""
         self._way, self._scales = way, scales
         self._zeros = torch.zeros(len(rounded), dtype=torch.int32)
         self._packed = way.pack(rounded.to(torch.int8), scales)
@@ -78,7 +78,10 @@ def _pack_kernel(weight: Tensor, scales: Tensor) -> Tensor:
 
 def _multiply_kernel(rows: Tensor, packed: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
     """Take tokens for the pixels of a picture one pixel wide, and inputs for its channels."""
-    found: Tensor = torch.ops.onednn.qconv_pointwise(
+    operators = torch.ops.onednn
+    new = hasattr(operators, "qconv_pointwise")  # since torch 2.8
+    convolution = operators.qconv_pointwise if new else operators.qconv2d_pointwise
+    found: Tensor = convolution(
         rows.T[None, :, :, None], 1.0, ZERO, packed, scales, zeros,
         None, *_ONCE, 1.0, 0, torch.float32, "none", [], "",
     )  # fmt: skip
@@ -92,47 +95,63 @@ WAYS = {
 
 
 @cache
-def chosen() -> tuple[Way, int]:
+def fastest_exact() -> tuple[Way, int]:
     """Return the fastest way that is exact here, and the largest weight that it adds up exactly.
 
     CPUs without VNNI add pairs of products in 16 bits, which saturate: 255 × 127 × 2 > 32,767.
     Weights of seven bits fit. Without VNNI, matrix products pack the weights anew at every call,
-    and convolutions do not: 1.1 times as fast at 1,024 tokens, 1.6 times at 64, 2.5 times at 16
+    and convolutions do not: 1.1 times as fast at 1,024 tokens, 1.5 times at 64, 2.5 times at 16
     (AMD EPYC, AVX2).
 
     Raises:
         SettingsError: this torch or this machine has no such product, or a wrong one.
     """
     for largest in (FULL, HALF):
-        seconds = {name: _seconds(way) for name, way in WAYS.items() if _exact(way, largest)}
-        if seconds:
-            fastest = min(seconds, key=seconds.__getitem__)
-            _log.info("8-bit products are computed as %s, with weights up to %d", fastest, largest)
-            return WAYS[fastest], largest
+        exact = {name: way for name, way in WAYS.items() if _is_exact(way, largest)}
+        if exact:
+            name = _fastest(exact)
+            _log.info("8-bit products are computed as %s, with weights up to %d", name, largest)
+            return exact[name], largest
     raise SettingsError(
         "precision is 'int8', but this build of torch or this CPU has no exact 8-bit product;"
         " leave precision out."
     )
 
 
-def _exact(way: Way, largest: int) -> bool:
-    """Try the largest numbers, in two sizes of batch."""
-    weights = torch.full((32, 64), largest)
+def _is_exact(way: Way, largest: int) -> bool:
+    """Try the largest numbers, and any, with rows of different scales in batches of several sizes.
+
+    The products stay below 2²⁴ and the scales are powers of two, so float32 holds them exactly.
+    """
+    random = torch.Generator().manual_seed(0)
+    weights = torch.randint(-largest, largest + 1, (96, 1024), generator=random)
+    weights[:2] = torch.tensor([[largest], [-largest]])
+    scales = 0.5 ** (torch.arange(96) % 3)
+    rows = torch.randint(256, (70, 1024), generator=random, dtype=torch.uint8)
+    rows[0] = 255
+    expected = ((rows.double() - ZERO) @ weights.T.double()).float() * scales
     try:
-        packed = PackedBytes(weights, torch.ones(32), way)
-        found = [packed.product(torch.full((n, 64), 255, dtype=torch.uint8)) for n in (3, 70)]
-    except (AttributeError, RuntimeError):
+        packed = PackedBytes(weights, scales, way)
+        return all(torch.equal(packed.product(rows[:n]), expected[:n]) for n in (1, 3, 70))
+    except (AttributeError, RuntimeError):  # not in every build of torch, not on every CPU
         return False
-    return all(bool((rows == 64 * (255 - ZERO) * largest).all()) for rows in found)
 
 
-def _seconds(way: Way) -> float:
-    """Return the best time of a product of the shape of a 0.6B model's layer."""
-    packed = PackedBytes(torch.ones(3072, 1024), torch.ones(3072), way)
-    rows = torch.zeros(128, 1024, dtype=torch.uint8)
-    best = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
-        packed.product(rows)
-        best = min(best, time.perf_counter() - started)
-    return best
+def _fastest(ways: dict[str, Way]) -> str:
+    """Return the name of the fastest, tried by turns over batches of ever other sizes.
+
+    The products have the shape of those of a 0.6B model's layer; takes some 100 ms.
+    """
+    packed = {
+        name: PackedBytes(torch.ones(3072, 1024), torch.ones(3072), way)
+        for name, way in ways.items()
+    }
+    seconds = dict.fromkeys(ways, float("inf"))
+    for more in range(3) if len(ways) > 1 else ():
+        batches = [torch.zeros(n + more, 1024, dtype=torch.uint8) for n in (15, 60, 400)]
+        for name, matrix in packed.items():
+            started = time.perf_counter()
+            for rows in batches:
+                matrix.product(rows)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return min(seconds, key=seconds.__getitem__)
