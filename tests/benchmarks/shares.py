@@ -25,8 +25,9 @@ from shapes import SHAPES, checkpoint  # noqa: E402
 from workloads import workloads  # noqa: E402
 
 PARTS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "onednn::", "aten::linear"),
-    "attention": ("aten::_scaled_dot_product", "aten::scaled_dot_product"),
+    "matrix products": ("aten::mm", "aten::addmm", "onednn::", "quantized::", "aten::linear"),
+    "attention": ("aten::_scaled_dot_product", "aten::scaled_dot_product", "aten::baddbmm",
+                  "aten::bmm", "aten::_softmax"),
     "to bytes and back": ("aten::abs", "aten::amax", "aten::div", "aten::round", "aten::index_fill",
                           "aten::to", "aten::_to_copy", "aten::clamp"),
     "copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::contiguous", "aten::index"),
