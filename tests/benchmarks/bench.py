@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -61,10 +60,21 @@ def measure(shape: str, work: Workload, engine: str, answers: Path, device: str)
     if engine in served():
         peak = None  # that of another process
     elif device == "cpu":
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = _highest_memory()
     else:
         peak = torch.cuda.max_memory_allocated(device)
     return {"seconds": seconds, "loaded": loaded, "peak_bytes": peak}
+
+
+def _highest_memory() -> int | None:
+    """Return the most bytes that this process has had in memory; only Linux says so.
+
+    What `resource` counts takes in the process that started this one.
+    """
+    if sys.platform != "linux":
+        return None
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def peaks(device: str) -> dict[str, float]:
