@@ -122,8 +122,9 @@ def bench(session: nox.Session) -> None:
     ``python -m nox -s bench -- scaling`` plots what candidates cost; ``-- latency`` prints how long
     a query waits beside threads that embed, ``-- loading`` what loading takes, ``-- shares`` where
     the time goes, ``-- quality`` what the tiny models are worth on every collection of
-    ``$QWEN_RETRIEVAL_MATERIAL``, ``-- scale`` what evaluating takes as the corpus grows, and
-    ``-- servers`` how fast others are before the vLLM that `engines` has installed.
+    ``$QWEN_RETRIEVAL_MATERIAL`` (``--int8``: also in 8-bit integers), ``-- scale`` what evaluating
+    takes as the corpus grows, and ``-- servers`` how fast others are before the vLLM that `engines`
+    has installed.
     """
     in_environment(session, "python", "-m", "pip", "install", "--quiet", *INSTALL, *groups("bench"))
     known = {"bench", "latency", "loading", "quality", "scale", "scaling", "servers", "shares"}
