@@ -69,13 +69,11 @@ class TestProduct:
         rows = torch.randint(-FULL, FULL + 1, (9, 1024), generator=generator).float()
         rows[:, 0] = FULL
         rows[0] = FULL
-        before = rows.clone()
         found = Int8Linear(weights, whole, way, largest)(rows)
         torch.testing.assert_close(found, rows @ weights.T, rtol=1e-6, atol=0.5)
-        assert torch.equal(rows, before)
 
     def test_rows_are_rounded_on_their_own(self) -> None:
-        """A large neighbour changes nothing."""
+        """A large neighbour changes nothing, and the rows stay as they are."""
         rows = torch.tensor([[7.0, 0.5, -1.0], [9.0, 500.0, -1000.0]])
         rounded, scales, whole = quantized(rows, torch.tensor([0]))
         assert rounded.tolist() == [[128, 192, 1], [128, 192, 1]]
@@ -85,6 +83,7 @@ class TestProduct:
         rounded, scales, whole = quantized(rows[:, 1:], None)
         assert rounded.tolist() == [[192, 1], [192, 1]]
         assert whole is None
+        assert rows.tolist() == [[7.0, 0.5, -1.0], [9.0, 500.0, -1000.0]]
 
     def test_large_channels_are_found_where_there_are_any(self) -> None:
         """Those that would leave the others a fraction of the steps; none where all are alike."""
