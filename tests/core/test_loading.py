@@ -16,7 +16,7 @@ from samples import PASSAGES
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.local import widening
 from qwen_retrieval.local.checkpoint import Checkpoint
-from qwen_retrieval.local.half import LOST, HalfLinear, fits_half
+from qwen_retrieval.local.half import AT_A_TIME, LOST, HalfLinear, fits_half
 from qwen_retrieval.local.loading import _is_widened
 from qwen_retrieval.local.widening import Forms
 
@@ -128,6 +128,7 @@ class TestHalf:
             # Each row for itself: what is small beside its neighbours in a row is not missed.
             (torch.tensor([[1.0, 1e-9]]), True),
             (torch.tensor([[1.0, 0.0], [0.0, 1e-9]]), False),
+            (torch.cat([torch.zeros(2 * AT_A_TIME, 2), torch.tensor([[0.0, 1e-9]])]), False),
             (torch.zeros(2, 2), True),
         ],
     )

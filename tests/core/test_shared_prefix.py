@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -433,6 +434,23 @@ class TestFallingBack:
         opened.close()
         assert sum(reason in record.getMessage() for record in caplog.records) == 1
         assert np.abs(found - PlainReranker(folder).scores(pairs()[:5])).max() < CLOSE
+
+
+@pytest.mark.parametrize("slow", ["BlockedSpan", "PaddedSpan"])
+def test_the_faster_kind_of_attention_is_taken(monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """Whichever it is on this machine."""
+    kind = getattr(attention, slow)
+    attend = kind.attend
+
+    def slowly(*operands: Any) -> torch.Tensor:
+        time.sleep(0.2)
+        return attend(*operands)
+
+    monkeypatch.setattr(kind, "attend", slowly)
+    attention.blocks_are_faster.cache_clear()
+    span = attention.span_of(attention.Group((), [range(5)]), 0, torch.device("cpu"), torch.float32)
+    attention.blocks_are_faster.cache_clear()
+    assert type(span).__name__ != slow
 
 
 class TestSplitting:

@@ -18,6 +18,7 @@ from torch.nn import Linear, Module
 
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local.int8_product import FULL, PackedBytes, Way, fastest_exact
+from qwen_retrieval.local.memory import give_freed_memory_back
 from qwen_retrieval.local.widening import Forms, MappedFiles, fastest_forms, widen_layer
 
 WHOLE = 32
@@ -139,6 +140,7 @@ def to_int8(model: Any, sample: Sequence[int]) -> None:  # noqa: ANN401 - transf
                 assert isinstance(weight, Tensor)  # noqa: S101 - `_refuse_adapted` has looked
                 reduced = Int8Linear(weight.detach(), noted[names[0]], way, largest)
                 setattr(layer.get_submodule(owner), last, reduced)
+        give_freed_memory_back()
 
     hooks = [layer.register_forward_pre_hook(begin) for layer in model.layers]
     hooks += [layer.register_forward_hook(end) for layer in layers]

@@ -23,6 +23,8 @@ ZERO = 128
 """The byte that stands for 0 in rows."""
 FULL, HALF = 127, 63
 """Largest weight in 8 bits, and in 7."""
+OUT, IN = 3072, 1024
+"""The shape of the matrix that is tried: one of a 0.6B model's layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,10 @@ def _is_exact(way: Way, largest: int) -> bool:
     The products stay below 2²⁴ and the scales are powers of two, so float32 holds them exactly.
     """
     random = torch.Generator().manual_seed(0)
-    weights = torch.randint(-largest, largest + 1, (96, 1024), generator=random)
+    weights = torch.randint(-largest, largest + 1, (OUT, IN), generator=random)
     weights[:2] = torch.tensor([[largest], [-largest]])
-    scales = 0.5 ** (torch.arange(96) % 3)
-    rows = torch.randint(256, (70, 1024), generator=random, dtype=torch.uint8)
+    scales = 0.5 ** (torch.arange(OUT) % 3)
+    rows = torch.randint(256, (70, IN), generator=random, dtype=torch.uint8)
     rows[0] = 255
     expected = ((rows.double() - ZERO) @ weights.T.double()).float() * scales
     try:
@@ -140,15 +142,14 @@ def _is_exact(way: Way, largest: int) -> bool:
 def _fastest(ways: dict[str, Way]) -> str:
     """Return the name of the fastest, tried by turns over batches of ever other sizes.
 
-    The products have the shape of those of a 0.6B model's layer; takes some 100 ms.
+    Takes some 100 ms.
     """
     packed = {
-        name: PackedBytes(torch.ones(3072, 1024), torch.ones(3072), way)
-        for name, way in ways.items()
+        name: PackedBytes(torch.ones(OUT, IN), torch.ones(OUT), way) for name, way in ways.items()
     }
     seconds = dict.fromkeys(ways, float("inf"))
     for more in range(3) if len(ways) > 1 else ():
-        batches = [torch.zeros(n + more, 1024, dtype=torch.uint8) for n in (15, 60, 400)]
+        batches = [torch.zeros(n + more, IN, dtype=torch.uint8) for n in (15, 60, 400)]
         for name, matrix in packed.items():
             started = time.perf_counter()
             for rows in batches:

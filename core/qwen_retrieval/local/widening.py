@@ -12,6 +12,7 @@ import logging
 import mmap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -56,11 +57,8 @@ def widen(model: Any) -> None:  # noqa: ANN401 - transformers is untyped
 @torch.no_grad()
 def widen_layer(layer: Module, files: MappedFiles, forms: Forms) -> None:
     """Turn one layer to float32, its matrices into the forms asked for."""
-    for owner in list(layer.modules()) if forms.half else ():
-        for name, child in list(owner.named_children()):
-            if _is_plain(child) and fits_half(child.weight):
-                setattr(owner, name, HalfLinear(child.weight))
-                files.give_back(child.weight)
+    if forms.half:
+        _pack_halves(layer, files)
     for weight in layer.parameters():
         old = weight.data
         new = old.float()
@@ -69,6 +67,21 @@ def widen_layer(layer: Module, files: MappedFiles, forms: Forms) -> None:
         if new is not old:
             weight.data = new
             files.give_back(old)
+
+
+def _pack_halves(layer: Module, files: MappedFiles) -> None:
+    """Pack the matrices that fit; FBGEMM packs one on one thread, so several at a time."""
+    places = [
+        (owner, name, child.weight.detach())
+        for owner in layer.modules()
+        for name, child in owner.named_children()
+        if _is_plain(child) and fits_half(child.weight)
+    ]
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        packed = threads.map(HalfLinear, [weight for _, _, weight in places])
+        for (owner, name, weight), half in zip(places, packed, strict=True):
+            setattr(owner, name, half)
+            files.give_back(weight)
 
 
 def _is_plain(module: Module) -> TypeGuard[Linear]:
