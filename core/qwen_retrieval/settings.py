@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
 from qwen_retrieval.catalog import (
     DEFAULT_EMBEDDER,
@@ -16,6 +14,16 @@ from qwen_retrieval.catalog import (
     DEFAULT_RERANKER,
     MIN_DIMENSIONS,
     RELEASED,
+)
+from qwen_retrieval.checks import (
+    check_address,
+    check_dimensions,
+    check_flag,
+    check_not_negative,
+    check_one_of,
+    check_positive,
+    check_seconds,
+    check_string,
 )
 from qwen_retrieval.errors import IndexMismatchError, SettingsError, WrongModelError
 
@@ -54,8 +62,8 @@ class ModelSettings:
         safetensors_only: refuse pickled weights, which can run code when loaded.
         device: "cpu", "cuda", "cuda:1", "mps", …; several share the batches; None picks the best.
         dtype: of the weights; None measures which is fastest on the device and keeps float32
-            unless another wins clearly. In float32 on a CPU, matrices that lose nothing by it that
-            float32 could tell may lie in 16 bits, where that is no slower.
+            unless another wins clearly, on each of several. In float32 on a CPU, matrices that
+            lose nothing by it that float32 could tell may lie in 16 bits, where that is no slower.
         precision: "int8" computes a Qwen3 model's linear layers in 8-bit integers on a CPU, 1.5
             times as fast or more, for a small loss; None computes in the weights' dtype.
         attention: transformers' attention implementation ("sdpa", "eager", "flash_attention_2", …);
@@ -122,18 +130,18 @@ class ModelSettings:
             raise SettingsError(
                 "device is empty; name one device or several, or None for the best."
             )
-        _one_of("source", self.source, get_args(Source))
-        _one_of("dtype", self.dtype, (*get_args(DType), None))
-        _one_of("precision", self.precision, (*get_args(Precision), None))
-        _one_of("backend", self.backend, get_args(Backend))
+        check_one_of("source", self.source, get_args(Source))
+        check_one_of("dtype", self.dtype, (*get_args(DType), None))
+        check_one_of("precision", self.precision, (*get_args(Precision), None))
+        check_one_of("backend", self.backend, get_args(Backend))
         if self.precision is not None and (self.dtype or "float32") != "float32":
             raise SettingsError(
                 f"precision is {self.precision!r} and dtype is {self.dtype!r}, but the integers are"
                 " made of float32 weights; leave one of the two out."
             )
-        _one_of("too_long", self.too_long, get_args(TooLong))
+        check_one_of("too_long", self.too_long, get_args(TooLong))
         for name in ("max_length", "batch_size", "batch_tokens"):
-            _positive(name, getattr(self, name), optional=name != "batch_size")
+            check_positive(name, getattr(self, name), optional=name != "batch_size")
         self._check_server()
         released = RELEASED.get(self.model)
         if released is not None and (self.max_length or 0) > released.context:
@@ -150,18 +158,18 @@ class ModelSettings:
         }
 
     def _check_server(self) -> None:
-        _one_of("server", self.server, (*get_args(Server), None))
+        check_one_of("server", self.server, (*get_args(Server), None))
         for name in ("base_url", "served_model"):
-            _text_or_none(name, getattr(self, name))
-        _positive("max_concurrency", self.max_concurrency, optional=False)
-        _not_negative("max_retries", self.max_retries)
-        _seconds("timeout", self.timeout)
+            check_string(name, getattr(self, name))
+        check_positive("max_concurrency", self.max_concurrency, optional=False)
+        check_not_negative("max_retries", self.max_retries)
+        check_seconds("timeout", self.timeout)
         if not isinstance(self.verify_tls, bool | str):
             raise SettingsError(
                 f"verify_tls is {self.verify_tls!r}; give True, False, or the path of a file with"
                 " the certificates to trust."
             )
-        _flag("check_server", self.check_server)
+        check_flag("check_server", self.check_server)
         if self.server is None:
             for name in ("base_url", "served_model"):
                 if getattr(self, name) is not None:
@@ -176,7 +184,7 @@ class ModelSettings:
                 " as base_url='http://localhost:8000'."
             )
         if self.base_url is not None:
-            _address(self.base_url)
+            check_address(self.base_url)
         defaults = {field.name: field.default for field in fields(self)}
         for name in LOCAL_ONLY:
             if getattr(self, name) != defaults[name]:
@@ -235,15 +243,15 @@ class EmbedderSettings(ModelSettings):
         if self.vector_ranges is not None:
             object.__setattr__(self, "vector_ranges", tuple(map(tuple, self.vector_ranges)))
         for name in ("query_instruction", "query_prompt", "document_prompt"):
-            _text_or_none(name, getattr(self, name))
+            check_string(name, getattr(self, name))
         if self.server is not None and not self.normalize:
             raise SettingsError(
                 f"normalize is False, but servers ({self.server!r}) hand out vectors of unit length"
                 " only; leave it out."
             )
-        _one_of("prefixed_query", self.prefixed_query, get_args(PrefixedQuery))
-        _one_of("vector_type", self.vector_type, get_args(VectorType))
-        _positive("dimensions", self.dimensions, optional=True)
+        check_one_of("prefixed_query", self.prefixed_query, get_args(PrefixedQuery))
+        check_one_of("vector_type", self.vector_type, get_args(VectorType))
+        check_positive("dimensions", self.dimensions, optional=True)
         if self.query_instruction is not None and self.query_prompt is not None:
             raise SettingsError(
                 "query_instruction and query_prompt are both set; give one: the instruction is put"
@@ -311,8 +319,8 @@ class RerankerSettings(ModelSettings):
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without loading the model."""
         super(RerankerSettings, self).__post_init__()
-        _text_or_none("instruction", self.instruction)
-        _one_of("score_type", self.score_type, get_args(ScoreType))
+        check_string("instruction", self.instruction)
+        check_one_of("score_type", self.score_type, get_args(ScoreType))
         released = RELEASED.get(self.model)
         if released is not None and released.kind != "reranker":
             raise WrongModelError(f"{self.model} is an embedder; give it to EmbedderSettings.")
@@ -337,82 +345,6 @@ def require_same_embedder(stored: Mapping[str, Any], settings: EmbedderSettings)
         raise IndexMismatchError(
             f"the index was made by another embedder ({pairs}); use the settings it was made with,"
             " or index the documents again."
-        )
-
-
-def check_dimensions(dimensions: int, least: int, most: int, model: str) -> None:
-    """Refuse a width outside a model's Matryoshka range, naming the range."""
-    if not least <= dimensions <= most:
-        raise SettingsError(
-            f"dimensions is {dimensions}, but {model} gives {least} to {most}; choose within that."
-        )
-
-
-def check_top_n(top_n: int | None, name: str = "top_n") -> None:
-    """Refuse a number of results that is negative or no whole number."""
-    if top_n is None:
-        return
-    if isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 0:
-        raise SettingsError(f"{name} is {top_n!r}; give None for all, or a whole number from 0 up.")
-
-
-def check_threshold(threshold: float | None) -> None:
-    """Refuse a score threshold that is no number."""
-    if threshold is not None and not (
-        isinstance(threshold, int | float) and not math.isnan(threshold)
-    ):
-        raise SettingsError(f"score_threshold is {threshold!r}; give a number or None.")
-
-
-def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"{name} is {value!r}; choose one of {list(allowed)}.")
-
-
-def _text_or_none(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
-        raise SettingsError(f"{name} is {value!r:.60}; give a str or None.")
-
-
-def _positive(name: str, value: object, *, optional: bool) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SettingsError(f"{name} is {value!r}; give a whole number from 1 up.")
-
-
-def _not_negative(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SettingsError(f"{name} is {value!r}; give a whole number from 0 up.")
-
-
-def _flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise SettingsError(f"{name} is {value!r}; give True or False.")
-
-
-def _seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise SettingsError(f"{name} is {value!r}; give a number of seconds above 0.")
-
-
-def _address(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        secret = parts.username is not None or parts.password is not None
-        _ = parts.port  # raises for one that is no number
-    except ValueError:
-        valid, secret = False, False
-    if secret:  # which the message must not repeat
-        raise SettingsError(
-            "base_url holds a user name or password, and settings are saved with chains and"
-            " indexes; give the server's key as token= instead."
-        )
-    if not valid or parts.query or parts.fragment:
-        raise SettingsError(
-            f"base_url is {base_url!r}; give an address such as 'http://localhost:8000', without a"
-            " query."
         )
 
 

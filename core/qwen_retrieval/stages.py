@@ -11,8 +11,8 @@ import numpy as np
 
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import MIN_DIMENSIONS, RERANKER_MAX_LENGTH
+from qwen_retrieval.checks import check_dimensions, check_threshold, check_top_n
 from qwen_retrieval.errors import SettingsError, TooLongError, TruncationWarning
-from qwen_retrieval.settings import check_dimensions, check_threshold, check_top_n
 from qwen_retrieval.texts import check_text, check_texts, unique
 from qwen_retrieval.vectors import OVERFLOW, check_finite, cut_and_normalize
 

@@ -22,15 +22,10 @@ import numpy as np
 
 from qwen_retrieval import prompts
 from qwen_retrieval.catalog import DEFAULT_INSTRUCTION
+from qwen_retrieval.checks import check_dimensions, check_threshold, check_top_n
 from qwen_retrieval.errors import ClosedError
 from qwen_retrieval.ranking import rank
-from qwen_retrieval.settings import (
-    EmbedderSettings,
-    RerankerSettings,
-    check_dimensions,
-    check_threshold,
-    check_top_n,
-)
+from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 from qwen_retrieval.texts import check_pairs, check_text, check_texts
 from qwen_retrieval.vectors import cut_and_normalize
 

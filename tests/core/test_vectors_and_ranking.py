@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from qwen_retrieval.checks import check_threshold, check_top_n
 from qwen_retrieval.errors import NonFiniteError, NotTextError, SettingsError, TextError
 from qwen_retrieval.ranking import rank
-from qwen_retrieval.settings import check_threshold, check_top_n
 from qwen_retrieval.texts import check_pairs, check_texts, unique
 from qwen_retrieval.vectors import calibrate, check_finite, cut_and_normalize, quantize
 

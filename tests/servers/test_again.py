@@ -14,8 +14,9 @@ from qwen_retrieval.errors import (
     ServerUnreachableError,
     ServerUnsupportedError,
 )
+from qwen_retrieval.servers.again import Again, retry_after
 from qwen_retrieval.servers.sending import _too_large
-from qwen_retrieval.servers.transport import _Again, _message, _retry_after
+from qwen_retrieval.servers.words import message
 
 
 def refused(status: int, waits: float | None = None, words: str = "") -> ServerRefusedError:
@@ -28,49 +29,49 @@ def refused(status: int, waits: float | None = None, words: str = "") -> ServerR
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_a_busy_server_is_asked_again_and_again(status: int) -> None:
     """It may have room in a moment."""
-    again = _Again(60)
+    again = Again(60)
     assert [again(refused(status)) for _ in range(3)] == [True] * 3
 
 
 @pytest.mark.parametrize("status", [424, 500])
 def test_a_failed_computation_is_tried_once_more(status: int) -> None:
     """The reason may have been another request."""
-    again = _Again(60)
+    again = Again(60)
     assert [again(refused(status)) for _ in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422, 501])
 def test_a_refusal_is_final(status: int) -> None:
     """The same request would be refused again."""
-    assert not _Again(60)(refused(status))
+    assert not Again(60)(refused(status))
 
 
 def test_errors_of_other_kinds() -> None:
     """A broken connection is tried again, a wrong answer or certificate is not."""
-    assert _Again(60)(ServerUnreachableError("reset"))
-    assert not _Again(60)(ServerUnreachableError("certificate verify failed"))
-    assert not _Again(60)(ServerAnswerError("x"))
-    assert not _Again(60)(ServerUnsupportedError("x"))
-    assert not _Again(60)(TypeError("x"))
+    assert Again(60)(ServerUnreachableError("reset"))
+    assert not Again(60)(ServerUnreachableError("certificate verify failed"))
+    assert not Again(60)(ServerAnswerError("x"))
+    assert not Again(60)(ServerUnsupportedError("x"))
+    assert not Again(60)(TypeError("x"))
 
 
 def test_the_servers_own_time_is_kept_unless_it_is_too_late() -> None:
     """A wait beyond the deadline is told at once."""
-    assert _Again(60)(refused(429, 7.0)) == 7.0
-    assert _Again(5)(refused(429, 7.0)) is False
+    assert Again(60)(refused(429, 7.0)) == 7.0
+    assert Again(5)(refused(429, 7.0)) is False
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:
     """Anything else is as none."""
-    assert _retry_after({}) is None
-    assert _retry_after({"retry-after": "3"}) == 3.0
-    assert _retry_after({"retry-after": "0"}) == 0.01
+    assert retry_after({}) is None
+    assert retry_after({"retry-after": "3"}) == 3.0
+    assert retry_after({"retry-after": "0"}) == 0.01
     date = formatdate(time.time() + 20, usegmt=True)
-    assert _retry_after({"retry-after": date}) == pytest.approx(20, abs=2)
+    assert retry_after({"retry-after": date}) == pytest.approx(20, abs=2)
     past = formatdate(time.time() - 20, usegmt=True)
-    assert _retry_after({"retry-after": past}) == 0.01
+    assert retry_after({"retry-after": past}) == 0.01
     for nonsense in ("soon", "inf", "nan", ""):
-        assert _retry_after({"retry-after": nonsense}) is None
+        assert retry_after({"retry-after": nonsense}) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 )
 def test_a_servers_words_are_found(content: str, words: str) -> None:
     """In whatever shape they come."""
-    assert _message(content.encode()) == words
+    assert message(content.encode()) == words
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from qwen_retrieval.errors import (
     SettingsError,
 )
 from qwen_retrieval.servers import handle
-from qwen_retrieval.servers.transport import MESSAGE_BYTES
+from qwen_retrieval.servers.words import MESSAGE_BYTES
 from servers import faults
 from servers.clients import open_client
 from servers.engines import Reply

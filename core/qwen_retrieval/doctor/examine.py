@@ -21,7 +21,7 @@ from qwen_retrieval.errors import (
     SettingsError,
     TruncationWarning,
 )
-from qwen_retrieval.servers.transport import BUSY
+from qwen_retrieval.servers.again import BUSY
 from qwen_retrieval.settings import EmbedderSettings, RerankerSettings
 
 if TYPE_CHECKING:

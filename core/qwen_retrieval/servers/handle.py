@@ -86,7 +86,7 @@ class ServerHandle(Generic[S, E]):
 
     def shown(self, found: object) -> str:
         """Return the beginning of what the server answered, without this handle's key."""
-        return self._transport.shown(found)
+        return self._transport.words.shown(found)
 
     def __reduce__(self) -> tuple[Callable[[S], Any], tuple[S]]:
         """Pickle the settings alone: no key and no connection travels."""
@@ -171,7 +171,7 @@ class ServerHandle(Generic[S, E]):
             return Served(name if engine.default_model is None else engine.default_model)
         raise SettingsError(
             f"{engine.title} at {self._transport.root} has no model {name!r}; it has"
-            f" {self._transport.shown([each.model for each in listed])}: choose one as"
+            f" {self._transport.words.shown([each.model for each in listed])}: choose one as"
             " served_model=."
         )
 
@@ -187,7 +187,7 @@ class ServerHandle(Generic[S, E]):
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ServerAnswerError(
                 f"{self._engine.title} at {self._transport.root}{listing.path} answers something"
-                f" other than what it serves ({self._transport.shown(answer)}); is"
+                f" other than what it serves ({self._transport.words.shown(answer)}); is"
                 f" server={self.settings.server!r} right?"
             ) from None
 

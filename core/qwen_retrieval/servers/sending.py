@@ -119,8 +119,8 @@ class Sending:
         except UnreadableError as error:
             raise ServerAnswerError(
                 f"{self.transport.title} at {self.transport.root}{asked.path} gives a wrong answer"
-                f" to {len(batch)} items: {error.told(self.transport.shown)}; check server= and"
-                " base_url, and how the server was started."
+                f" to {len(batch)} items: {error.told(self.transport.words.shown)}; check server="
+                " and base_url, and how the server was started."
             ) from None
         for place, row in zip(batch, rows, strict=True):
             self.results[place] = row

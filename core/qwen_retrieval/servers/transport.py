@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import ssl
-import time
 import zlib
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +19,8 @@ from qwen_retrieval.errors import (
     ServerUnreachableError,
     SettingsError,
 )
+from qwen_retrieval.servers.again import CERTIFICATE, Again, retry_after
+from qwen_retrieval.servers.words import MESSAGE_BYTES, Words, message
 
 if TYPE_CHECKING:
     import httpx
@@ -33,23 +31,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 """A host that does not take a connection by then is tried again, or given up."""
 
-MESSAGE_BYTES = 65_536
-"""Read of an answer that is an error."""
-
 FIRST_WAIT, LONGEST_WAIT, JITTER = 0.2, 10.0, 0.3
 """Seconds before a request is sent again, where the server names none: doubled each time."""
-
-MESSAGE = 300
-"""Characters of a server's own words in a message, at most."""
-
-BUSY = frozenset({408, 429, 502, 503, 504})
-"""Statuses of a server that may have room or be there again in a moment."""
-
-CERTIFICATE = "certificate verify failed"
-"""OpenSSL's words; waiting does not help."""
-
-FAILED = frozenset({424, 500})
-"""Statuses of a computation that failed; once more, since the reason may be its neighbours."""
 
 
 class Transport:
@@ -71,6 +54,7 @@ class Transport:
         self.root = root
         self.title = title
         self._key = key
+        self.words = Words(key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: httpx.AsyncClient | None = None
         self._turns = asyncio.Semaphore(settings.max_concurrency)
@@ -96,7 +80,7 @@ class Transport:
             body = json.dumps(request.body, ensure_ascii=False, separators=(",", ":")).encode()
         where = self.root + request.path
         async with self._turns:
-            again = _Again(self._settings.timeout)
+            again = Again(self._settings.timeout)
             try:
                 async with asyncio.timeout(self._settings.timeout):
                     async for attempt in stamina.retry_context(
@@ -154,7 +138,7 @@ class Transport:
         try:
             async with client.stream(method, where, content=body, headers=headers) as response:
                 if response.is_redirect:
-                    location = self.clean(response.headers.get("location", ""))
+                    location = self.words.clean(response.headers.get("location", ""))
                     raise ServerAnswerError(
                         f"{self.title} at {where} redirects (status {response.status_code}) to"
                         f" {location!r}, which is not followed, since the key is for this host"
@@ -171,8 +155,8 @@ class Transport:
         except (ValueError, RecursionError):
             raise ServerAnswerError(
                 f"{self.title} at {where} answers something that is no JSON"
-                f" ({self.clean(content.decode(errors='replace'))!r}); check that base_url is the"
-                " address of such a server, and what stands between."
+                f" ({self.words.clean(content.decode(errors='replace'))!r}); check that base_url is"
+                " the address of such a server, and what stands between."
             ) from None  # which holds the whole answer
 
     async def _content(
@@ -182,8 +166,9 @@ class Transport:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"gzip", "deflate", "identity", ""}:
             raise ServerAnswerError(
-                f"{self.title} at {where} answers in the encoding {self.clean(encoding)!r:.40},"
-                " which was not asked for; check what stands between."
+                f"{self.title} at {where} answers in the encoding"
+                f" {self.words.clean(encoding)!r:.40}, which was not asked for; check what stands"
+                " between."
             )
         decoder = zlib.decompressobj(47) if encoding in {"gzip", "deflate"} else None  # either
         content = bytearray()
@@ -195,7 +180,7 @@ class Transport:
                 content += chunk if decoder is None else decoder.decompress(chunk, room)
                 if len(content) > most:
                     if cut:
-                        return self._without_half_a_key(bytes(content[:most]))
+                        return self.words.without_half_a_key(bytes(content[:most]))
                     raise ServerAnswerError(
                         f"{self.title} at {where} answers more than {most} bytes, far more than"
                         " what was asked for can take, so the rest is not read; check base_url and"
@@ -216,8 +201,8 @@ class Transport:
     def _refused(self, where: str, response: httpx.Response, content: bytes) -> ServerRefusedError:
         status = response.status_code
         kind = ServerAccessError if status in {401, 403} else ServerRefusedError
-        words = self.clean(_message(content)) or self.clean(response.reason_phrase)
-        waits = _retry_after(response.headers)
+        words = self.words.clean(message(content)) or self.words.clean(response.reason_phrase)
+        waits = retry_after(response.headers)
         asks = "" if waits is None else f" and asks to wait {waits:g} s"
         error = kind(
             f"{self.title} at {where} answers with status {status} ({words}){asks};"
@@ -227,7 +212,7 @@ class Transport:
         return error
 
     def _unreachable(self, where: str, error: Exception) -> ServerUnreachableError:
-        words = self.clean(str(error))
+        words = self.words.clean(str(error))
         remedy = "check base_url, that the server runs, and the network"
         if CERTIFICATE in words:
             remedy = "name a file with its authority as verify_tls=, if you trust it"
@@ -257,96 +242,11 @@ class Transport:
                 f" ({error}); give the path of one in PEM format."
             ) from error
 
-    def clean(self, words: str) -> str:
-        """Return words of the server on one line, without the key, and only then shortened."""
-        for key in _written(self._key):
-            words = words.replace(key, "…")
-        line = " ".join(words[:MESSAGE_BYTES].split())
-        return line if len(line) <= MESSAGE else f"{line[:MESSAGE]}…"
-
-    def shown(self, found: object) -> str:
-        """Return the beginning of what a server answered, cleaned."""
-        text = ""
-        # Piece by piece, since the whole may be large, and a piece holds the key or does not.
-        for piece in json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(found):
-            text += self.clean(piece)
-            if len(text) > MESSAGE:
-                break
-        return self.clean(text)
-
-    def _without_half_a_key(self, content: bytes) -> bytes:
-        """Return what was cut without a beginning of the key at its end."""
-        key = (self._key or "").encode()
-        beginnings = (key[:length] for length in range(len(key) - 1, 0, -1))
-        return content.removesuffix(next(filter(content.endswith, beginnings), b""))
-
-
-class _Again:
-    """Whether, and after how many seconds, a request is sent again."""
-
-    def __init__(self, timeout: float) -> None:
-        self.last: Exception | None = None
-        self._end = time.monotonic() + timeout
-        self._failed = False
-
-    def __call__(self, error: Exception) -> bool | float:
-        if isinstance(error, ServerError):  # else the deadline has cancelled it
-            self.last = error
-        if isinstance(error, ServerUnreachableError):
-            return CERTIFICATE not in str(error)
-        if not isinstance(error, ServerRefusedError):
-            return False
-        if error.status in FAILED:
-            first, self._failed = not self._failed, True
-            return first
-        if error.status not in BUSY:
-            return False
-        if error.retry_after is None:
-            return True
-        # One that comes after the deadline is told at once.
-        return error.retry_after if time.monotonic() + error.retry_after < self._end else False
-
 
 _JSON = {"content-type": "application/json"}
 
 # Which logs each retry: without any handler, Python would write that to stderr.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
-
-
-def _written(key: str | None) -> set[str]:
-    """Return the ways in which a key may be written in an answer."""
-    if not key:
-        return set()
-    return {key, repr(key)[1:-1], json.dumps(key)[1:-1], key.replace("/", r"\/")}
-
-
-def _message(content: bytes) -> str:
-    """Return the server's own words from the many shapes in which they come."""
-    text = content.decode(errors="replace")
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(found, dict):
-        found = next((found[n] for n in ("error", "message", "detail") if found.get(n)), found)
-    if isinstance(found, dict):
-        found = found.get("message", found)
-    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a header names, as a number or as a date (RFC 9110, 10.2.3)."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(seconds, 0.01) if math.isfinite(seconds) else None
 
 
 def _remedy(status: int) -> str:

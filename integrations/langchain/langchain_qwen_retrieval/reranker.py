@@ -11,7 +11,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda
 
 from langchain_qwen_retrieval._model import QwenRerankerModel
-from qwen_retrieval.settings import check_threshold, check_top_n
+from qwen_retrieval.checks import check_threshold, check_top_n
 
 if TYPE_CHECKING:
     from qwen_retrieval import Ranked

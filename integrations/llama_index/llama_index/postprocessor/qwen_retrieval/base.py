@@ -19,8 +19,9 @@ from pydantic import SkipValidation
 from llama_index.embeddings.qwen_retrieval.component import QwenComponent
 from qwen_retrieval import Ranked, Reranker, RerankerSettings, open_reranker
 from qwen_retrieval.catalog import DEFAULT_RERANKER
+from qwen_retrieval.checks import check_threshold, check_top_n
 from qwen_retrieval.errors import TextError
-from qwen_retrieval.settings import ScoreType, check_threshold, check_top_n
+from qwen_retrieval.settings import ScoreType
 
 RETRIEVAL_SCORE = "retrieval_score"
 """The metadata key of the score that a node came with; hidden from embedder and LLM."""

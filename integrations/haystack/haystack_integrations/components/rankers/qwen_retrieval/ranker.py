@@ -11,7 +11,8 @@ from haystack_integrations.common.qwen_retrieval.base import ModelComponent
 from haystack_integrations.common.qwen_retrieval.documents import check_fields, texts_of
 from qwen_retrieval import Ranked, Reranker, RerankerSettings, open_reranker
 from qwen_retrieval.catalog import DEFAULT_RERANKER
-from qwen_retrieval.settings import ScoreType, check_threshold, check_top_n
+from qwen_retrieval.checks import check_threshold, check_top_n
+from qwen_retrieval.settings import ScoreType
 
 
 @component
