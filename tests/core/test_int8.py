@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from plain_forward import PlainEmbedder
+from samples import PASSAGES
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import SettingsError
@@ -173,6 +176,26 @@ class TestAccuracy:
             reranker.close()
         for start in range(0, len(pairs), 40):
             assert spearman(scores[0][start : start + 40], scores[1][start : start + 40]) >= 0.99
+
+
+def test_where_transformers_computes(embedder64: Path, tmp_path: Path) -> None:
+    """A Qwen3 embedder with another pooling has its layers in integers all the same."""
+    folder = tmp_path / "mean"
+    shutil.copytree(embedder64, folder)
+    pooling = folder / "1_Pooling" / "config.json"
+    config = json.loads(pooling.read_text())
+    modes = {name: name == "pooling_mode_mean_tokens" for name in config if "pooling_mode_" in name}
+    pooling.write_text(json.dumps(config | modes))
+    found = []
+    for precision in (None, "int8"):
+        settings = EmbedderSettings(
+            model=str(folder), precision=precision, dtype="float32", device="cpu"
+        )
+        opened: Any = open_embedder(settings)
+        found.append(opened.embed_queries(PASSAGES))
+        assert opened.replicas()[0]._shared is None
+        opened.close()
+    assert 0.99 < (found[0] * found[1]).sum(1).min() < 0.999_999
 
 
 class TestRefusals:

@@ -18,7 +18,7 @@ from qwen_retrieval.local import widening
 from qwen_retrieval.local.checkpoint import Checkpoint
 from qwen_retrieval.local.half import AT_A_TIME, LOST, HalfLinear, fits_half
 from qwen_retrieval.local.loading import _is_widened
-from qwen_retrieval.local.widening import Forms
+from qwen_retrieval.local.widening import Forms, fastest_forms
 
 CLOSE = 1e-5
 
@@ -113,6 +113,29 @@ def test_the_form_of_weights_does_not_change_a_result(
     scores = reranker.score(pairs)
     reranker.close()
     assert np.abs(scores - plain_forward.PlainReranker(causal).scores(pairs)).max() < CLOSE
+
+
+def test_measuring_leaves_the_users_random_numbers_alone() -> None:
+    """Opening a model changes nothing that was seeded."""
+    fastest_forms.cache_clear()
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    torch.manual_seed(7)
+    fastest_forms()
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_memory_that_ends_while_loading_is_told_as_such(
+    embedder64: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as a model that should be downloaded again."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer.__init__", fails)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        open_embedder(EmbedderSettings(model=str(embedder64))).embed_documents(["a"])
 
 
 class TestHalf:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from samples import PASSAGES
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
-from qwen_retrieval.local import precision
+from qwen_retrieval.local import loading, precision
 from qwen_retrieval.local.embedder import LocalEmbedder
 from qwen_retrieval.local.reranker import LocalReranker
 
@@ -58,6 +58,15 @@ class TestChoice:
         monkeypatch.setattr(precision, "_seconds", times)
         monkeypatch.setattr(precision, "_has_bfloat16", lambda _: bf16)
         assert precision.fastest_dtype(device) is chosen
+
+    def test_devices_that_differ_get_one_dtype(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A result must not depend on which of them was free."""
+        fast = {"cuda:0": torch.bfloat16, "cuda:1": torch.bfloat16, "cpu": torch.float32}
+        monkeypatch.setattr(loading, "fastest_dtype", fast.__getitem__)
+        settings = EmbedderSettings(device=("cuda:0", "cpu"))
+        assert loading.chosen_dtype(settings) is torch.float32
+        settings = EmbedderSettings(device=("cuda:0", "cuda:1"))
+        assert loading.chosen_dtype(settings) is torch.bfloat16
 
     def test_is_measured_once_and_logged(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

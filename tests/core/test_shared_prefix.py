@@ -16,7 +16,7 @@ import pytest
 import torch
 from plain_forward import PlainEmbedder, PlainReranker, get_detailed_instruct
 from samples import PASSAGES, long_text
-from sentence_transformers import CrossEncoder
+from sentence_transformers import SentenceTransformer
 from torch.nn.functional import pad
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
@@ -27,8 +27,6 @@ from qwen_retrieval.local.prefix import Branch, Trunks, branches, waves
 TASKS = ("Given a claim, find text that refutes it", "Find the code", "Find the code of a function")
 QUERIES = ("capital of China", "capital of China?", "gravity", ":", "")
 CLOSE = 1e-5
-PEFT_LAGS = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
-"""PEFT still asks transformers for it."""
 LIMIT = 512
 
 
@@ -310,7 +308,7 @@ class TestCost:
         opened: Any = open_reranker(RerankerSettings(model=str(causal64), dtype="float32"))
         for number in range(30):
             opened.rerank(f"question {number}", ["a", "b", "c"])
-        kept = opened._held[0]._shared._trunks._kept.values()
+        kept = opened._held[0]._own[0]._trunks._kept.values()
         opened.close()
         tensors = [tensor for stem in kept for layer in stem.layers for tensor in layer]
         assert 0 < sum(tensor.nbytes for tensor in tensors) <= 400_000
@@ -324,7 +322,7 @@ class TestCost:
         tries: list[int] = []
 
         def short(self: Qwen3Network, groups: Any) -> torch.Tensor:
-            tries.append(len(reranker._held[0]._shared._trunks._kept))
+            tries.append(len(reranker._held[0]._own[0]._trunks._kept))
             if len(tries) == 1:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return original(self, groups)
@@ -337,50 +335,6 @@ class TestCost:
         tries.clear()  # a single pair is tried again without stems, and nothing is said
         assert reranker.score(pairs()[:1]) == pytest.approx(expected[:1], abs=CLOSE)
         assert len(tries) == 2
-
-
-class TestLoaded:
-    """A model that its owner holds too."""
-
-    @PEFT_LAGS
-    def test_a_model_that_was_adapted_between_calls(self, causal64: Path) -> None:
-        """What was computed before with other weights is forgotten."""
-        from peft import LoraConfig
-
-        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
-        opened = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
-        before = opened.score(pairs())
-        adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-        loaded.add_adapter(adapter)
-        found = opened.score(pairs())
-        opened.close()
-        fresh = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
-        assert np.abs(found - fresh.score(pairs())).max() < CLOSE
-        assert np.abs(found - before).max() > 0.01
-        fresh.close()
-
-    @PEFT_LAGS
-    @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
-    def test_an_adapter_of_the_head_counts(self, causal64: Path) -> None:
-        """Its two rows are not the whole of it, so sentence-transformers computes it."""
-        from peft import LoraConfig
-
-        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
-        loaded.add_adapter(LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False))
-        opened = open_reranker(RerankerSettings(model="mine", score_type="logit"), loaded=loaded)
-        found = opened.score(pairs()[:4])
-        expected = loaded.predict(pairs()[:4], activation_fn=torch.nn.Identity())
-        opened.close()
-        assert np.abs(found - expected).max() < 10 * CLOSE
-
-    def test_attention_in_both_directions(self, causal64: Path) -> None:
-        """A model whose configuration is not causal is left to transformers."""
-        loaded = CrossEncoder(str(causal64), device="cpu", model_kwargs={"dtype": torch.float32})
-        loaded.transformers_model.config.is_causal = False
-        opened: Any = open_reranker(RerankerSettings(model="mine"), loaded=loaded)
-        opened.score(pairs()[:2])
-        assert opened._held[0]._shared is None
-        opened.close()
 
 
 class TestFallingBack:
@@ -434,6 +388,63 @@ class TestFallingBack:
         opened.close()
         assert sum(reason in record.getMessage() for record in caplog.records) == 1
         assert np.abs(found - PlainReranker(folder).scores(pairs()[:5])).max() < CLOSE
+
+
+@pytest.mark.parametrize("without", [0, 1])
+@pytest.mark.parametrize("stage", ["embedding", "reranking"])
+def test_devices_may_differ_in_what_they_know(
+    embedder64: Path, causal64: Path, monkeypatch: pytest.MonkeyPatch, stage: str, without: int
+) -> None:
+    """One computes by the own pass and another by transformers, whoever prepared the tokens."""
+    made: list[int] = []
+    right = shared.SharedForward.of
+
+    def unknown(*operands: Any, unusual: str | None, **others: Any) -> Any:
+        made.append(len(made))
+        found = "another device" if made[-1] == without else unusual
+        return right(*operands, unusual=found, **others)
+
+    monkeypatch.setattr(shared.SharedForward, "of", unknown)
+    common: dict[str, Any] = {"dtype": "float32", "device": ("cpu", "cpu:0"), "batch_size": 2}
+    if stage == "embedding":
+        embedder: Any = open_embedder(EmbedderSettings(model=str(embedder64), **common))
+        found = embedder.embed_queries(PASSAGES, instruction=TASKS[0])
+        expected = PlainEmbedder(embedder64).vectors(
+            [get_detailed_instruct(TASKS[0], text) for text in PASSAGES], LIMIT
+        )
+        opened = embedder
+    else:
+        reranker: Any = open_reranker(RerankerSettings(model=str(causal64), **common))
+        found = reranker.score(pairs())
+        expected = PlainReranker(causal64).scores(pairs())
+        opened = reranker
+    knowing = [
+        getattr(each, "_shared", None) or getattr(each, "_own", None) for each in opened._held
+    ]
+    opened.close()
+    assert [each is None for each in knowing] == [without == 0, without == 1]
+    assert np.abs(found - expected).max() < CLOSE
+
+
+def test_a_pooling_that_leaves_the_prompt_out(embedder64: Path, tmp_path: Path) -> None:
+    """Vectors are those of sentence-transformers, which drops the instruction's tokens."""
+    folder = tmp_path / "model"
+    shutil.copytree(embedder64, folder)
+    path = folder / "1_Pooling" / "config.json"
+    config = json.loads(path.read_text())
+    modes = {name: name == "pooling_mode_mean_tokens" for name in config if "pooling_mode_" in name}
+    path.write_text(json.dumps(config | modes | {"include_prompt": False}))
+    peer = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    opened = open_embedder(EmbedderSettings(model=str(folder), dtype="float32", device="cpu"))
+    queries = opened.embed_queries(PASSAGES, instruction=TASKS[0])
+    documents = opened.embed_documents(PASSAGES)
+    opened.close()
+    prompt = get_detailed_instruct(TASKS[0], "")
+    expected = peer.encode(PASSAGES, prompt=prompt, normalize_embeddings=True)
+    assert np.abs(queries - expected).max() < CLOSE
+    assert np.abs(documents - peer.encode(PASSAGES, normalize_embeddings=True)).max() < CLOSE
+    whole = peer.encode([prompt + text for text in PASSAGES], normalize_embeddings=True)
+    assert np.abs(queries - whole).max() > 0.001
 
 
 @pytest.mark.parametrize("slow", ["BlockedSpan", "PaddedSpan"])

@@ -94,10 +94,10 @@ def blocks_are_faster() -> bool:
     Over ragged sequences with heads of the 0.6B models' shape; takes some 100 ms.
     """
     device, dtype = torch.device("cpu"), torch.float32
-    stem = Stem(80, ((torch.zeros(1, 8, 80, 128), torch.zeros(1, 8, 80, 128)),))
+    stem = Stem(80, ((torch.zeros(1, 8, 80, 128, dtype=dtype),) * 2,))
     group = Group((stem,), [range(n) for n in (200, 180, 150, 120)])
     total = sum(map(len, group.sequences))
-    query, key = torch.zeros(total, 16, 128), torch.zeros(total, 8, 128)
+    query, key = (torch.zeros(total, heads, 128, dtype=dtype) for heads in (16, 8))
     spans = [kind(group, 0, device, dtype) for kind in (BlockedSpan, PaddedSpan)]
     seconds = [float("inf")] * len(spans)
     for _ in range(3):

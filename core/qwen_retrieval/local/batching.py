@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from qwen_retrieval.errors import MemoryWarning
+from qwen_retrieval.local.memory import is_out_of_memory
 from qwen_retrieval.progress import progress
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ class _Call:
                         return
                     rows = replica.compute([self.items[place] for place in batch])
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if alone:
                     error.add_note(
-                        f"Memory does not hold a single sequence (some {width} tokens): lower"
+                        f"Memory does not hold a single sequence (counted as {width} tokens): lower"
                         " max_length, or take a smaller model or dtype."
                     )
                     raise
@@ -144,15 +145,9 @@ class _Call:
             self.most = most if self.most is None else min(self.most, most)
         if first:
             warnings.warn(
-                f"memory ran out over {sequences} sequences of up to {width} tokens; this call goes"
-                f" on in smaller batches. Lower batch_size or batch_tokens (to {most}, say) to"
-                " avoid the attempt.",
+                f"memory ran out over {sequences} sequences counted as up to {width} tokens; this"
+                f" call goes on in smaller batches. Lower batch_size or batch_tokens (to {most},"
+                " say) to avoid the attempt.",
                 MemoryWarning,
                 stacklevel=2,
             )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On a CPU, torch raises a plain RuntimeError from its allocator.
-    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)

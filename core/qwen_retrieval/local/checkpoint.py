@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.catalog import RELEASED
 from qwen_retrieval.errors import ModelFilesError, WrongModelError
@@ -15,8 +16,6 @@ from qwen_retrieval.files import Files, load_json, locate
 
 if TYPE_CHECKING:
     from qwen_retrieval.settings import ModelSettings
-
-RerankerForm = Literal["causal", "sequence-classification"]
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 
@@ -108,8 +107,8 @@ def require_embedder(checkpoint: Checkpoint) -> None:
         )
 
 
-def require_reranker(checkpoint: Checkpoint) -> RerankerForm:
-    """Return the form of a reranker checkpoint, or refuse by name what is none."""
+def require_reranker(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that is no Qwen3 reranker, by name."""
     name, architecture = checkpoint.name, checkpoint.architecture
     if "Pooling" in checkpoint.modules:
         raise WrongModelError(f"{name} is an embedding model; open it with EmbedderSettings.")
@@ -119,19 +118,16 @@ def require_reranker(checkpoint: Checkpoint) -> RerankerForm:
             " rerankers are scored with the Qwen3 prompt; use sentence-transformers' CrossEncoder"
             " for other ones."
         )
-    if architecture.endswith("ForCausalLM"):
-        return "causal"
-    if architecture.endswith("ForSequenceClassification"):
-        labels = _labels(checkpoint.config)
-        if labels != 1:
-            raise WrongModelError(
-                f"{name} has {labels} classes; a converted Qwen3 reranker has one, yes − no."
-            )
-        return "sequence-classification"
-    raise WrongModelError(
-        f"{name} is a {architecture}; a Qwen3 reranker is a Qwen3ForCausalLM or a"
-        " Qwen3ForSequenceClassification with one class."
-    )
+    if not architecture.endswith(("ForCausalLM", "ForSequenceClassification")):
+        raise WrongModelError(
+            f"{name} is a {architecture}; a Qwen3 reranker is a Qwen3ForCausalLM or a"
+            " Qwen3ForSequenceClassification with one class."
+        )
+    labels = _labels(checkpoint.config)
+    if architecture.endswith("ForSequenceClassification") and labels != 1:
+        raise WrongModelError(
+            f"{name} has {labels} classes; a converted Qwen3 reranker has one, yes − no."
+        )
 
 
 def check_folder(folder: Path, *, safetensors_only: bool) -> None:
@@ -167,9 +163,20 @@ def tensor_names(path: Path) -> list[str]:
     return list(_header(path))
 
 
-def tensor_dtypes(path: Path) -> set[str]:
-    """Return the dtypes of the tensors in a safetensors file, such as "BF16"."""
-    return {str(tensor["dtype"]) for tensor in _header(path).values()}
+def stored_dtypes(path: str, settings: ModelSettings, token: str | None) -> set[str]:
+    """Return the dtypes of a checkpoint's weights, such as "BF16"; none where they are not known.
+
+    Of a model that is still to be downloaded the hub is asked for the headers of its files.
+    """
+    files = list(weight_files(path, settings.revision))
+    if files or settings.local_files_only or Path(path).is_dir():
+        return {str(tensor["dtype"]) for each in files for tensor in _header(each).values()}
+    from huggingface_hub import get_safetensors_metadata  # noqa: PLC0415 - only for hub models
+
+    with suppress(Exception):  # loading, which comes next, says what is wrong
+        return set(get_safetensors_metadata(path, revision=settings.revision, token=token)
+                   .parameter_count)  # fmt: skip
+    return set()
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -203,14 +210,16 @@ def _labels(config: dict[str, Any]) -> int:
 
 
 def weight_files(path: str, revision: str | None) -> Iterator[Path]:
-    """Yield the safetensors files of a loaded checkpoint, which by now are on this disk."""
+    """Yield the safetensors files of a checkpoint that are on this disk by now.
+
+    Raises:
+        OSError: of a hub model, not even config.json is.
+    """
     folder = Path(path)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - only for hub models
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only for hub models
 
-        folder = Path(
-            snapshot_download(
-                path, revision=revision, local_files_only=True, allow_patterns="*.safetensors*"
-            )
-        )
+        # A whole snapshot would be called incomplete for want of weights that nobody asked for.
+        config = hf_hub_download(path, "config.json", revision=revision, local_files_only=True)
+        folder = Path(config).parent
     yield from sorted(folder.glob("*.safetensors"))

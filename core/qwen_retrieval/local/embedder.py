@@ -45,7 +45,7 @@ class LocalEmbedder(MtebEncoder, Handle[EmbedderSettings, EmbedderReplica]):
     @property
     def dimensions(self) -> int:
         """Width of the vectors; loads the model where only the model knows it."""
-        released = RELEASED.get(self.settings.model) if self._loaded is None else None
+        released = RELEASED.get(self.settings.model) if not self._is_borrowed else None
         if released is None:
             return self._width(self.replicas()[0])
         asked = self.settings.dimensions  # within the model's range: the settings have checked it

@@ -10,6 +10,7 @@ import numpy as np
 from qwen_retrieval import prompts
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local.padding import padded
+from qwen_retrieval.local.prefix import Branch
 from qwen_retrieval.local.shared import SharedForward
 from qwen_retrieval.local.turnstile import Turnstile
 from qwen_retrieval.stages import TextPreparer
@@ -50,13 +51,13 @@ def embedder_replica(
     inner = model.transformers_model
     if inner is not None and getattr(inner.config, "model_type", None) == "qwen3":
         return Qwen3Embedder(model, name, changing=changing)
-    return AnyEmbedder(model, name)
+    return AnyEmbedder(model, name, changing=changing)
 
 
 class _SentenceTransformerReplica:
     """What both kinds share: the model's vectors before its own normalising."""
 
-    def __init__(self, model: SentenceTransformer, name: str) -> None:
+    def __init__(self, model: SentenceTransformer, name: str, *, changing: bool) -> None:
         from sentence_transformers.base.modules import Normalize  # noqa: PLC0415 - loads torch
 
         self.name = name
@@ -64,6 +65,7 @@ class _SentenceTransformerReplica:
         self.context = model.max_seq_length
         self.on_cpu = model.device.type == "cpu"
         self._model = model
+        self._changing = changing
         # Cutting comes before normalising, so the model's own last step is left out.
         modules = list(model)
         self._modules = modules[:-1] if isinstance(modules[-1], Normalize) else modules
@@ -73,9 +75,15 @@ class _SentenceTransformerReplica:
         """Return the document prompt: the one asked for, else the model's own."""
         return prompts.document_prefix(prompt, self._model.prompts)
 
+    def _as_in_use(self) -> None:
+        """Leave training mode, as sentence-transformers' own `encode` does: without dropout."""
+        if self._changing:
+            self._model.eval()
+
     def _vectors(self, features: dict[str, Any]) -> Result:
         import torch  # noqa: PLC0415 - loaded with the first model
 
+        self._as_in_use()
         device = self._model.device
         features = {
             name: value.to(device) if isinstance(value, torch.Tensor) else value
@@ -97,13 +105,23 @@ class Qwen3Embedder(_SentenceTransformerReplica):
     is_qwen3 = True
 
     def __init__(self, model: SentenceTransformer, name: str, *, changing: bool = False) -> None:
-        super().__init__(model, name)
+        super().__init__(model, name, changing=changing)
         tokenizer = model.tokenizer
         self._encode = plain_encoder(tokenizer.backend_tokenizer)
         self._eos = token_id(tokenizer.backend_tokenizer, prompts.EMBEDDER_EOS, name)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._eos
+        # Some models leave the prompt's tokens out of their pooling.
+        self._skips_prompt = not all(getattr(m, "include_prompt", True) for m in self._modules)
+        self._shared: SharedForward | None = None
+        self._renew(told=False)
+
+    def _renew(self, *, told: bool) -> None:
         self._shared = SharedForward.of(
-            model.transformers_model, name, changing=changing, unusual=_unusual(self._modules)
+            self._model.transformers_model,
+            self.name,
+            changing=self._changing,
+            unusual=_unusual(self._modules),
+            told=told,
         )
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
@@ -115,10 +133,17 @@ class Qwen3Embedder(_SentenceTransformerReplica):
         tokenized = prompts.embedder_ids(texts, self._encode, self._eos, limit)
         prompt = self._encode([prefix])[0] if prefix else []
         prompts.check_prefix_fits(len(prompt), limit)
-        if self._shared is None:
-            return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
-        items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
-        return items, [item.cost for item in items], tokenized.cut
+        if self._changing:
+            self._renew(told=self._shared is None)
+        if self._shared is not None:
+            items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
+            return items, [item.cost for item in items], tokenized.cut
+        left_out = len(prompt) if self._skips_prompt else 0
+        items = [
+            Branch((tuple(ids[:left_out]),) if left_out else (), ids[left_out:])
+            for ids in tokenized.ids
+        ]
+        return items, list(map(len, tokenized.ids)), tokenized.cut
 
     def count(self, texts: Sequence[str], prefix: str, limit: int) -> list[int]:  # noqa: ARG002
         """Return how many tokens each finished text has, EOS counted."""
@@ -126,12 +151,17 @@ class Qwen3Embedder(_SentenceTransformerReplica):
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return full-width vectors of prepared texts."""
-        if self._shared is None:
-            return self._vectors(padded(items, self._pad, side="right"))
+        shared = self._shared
+        if shared is None:
+            features = padded([item.ids for item in items], self._pad, side="right")
+            if self._skips_prompt and items[0].path:
+                features["prompt_length"] = len(items[0].path[0])
+            return self._vectors(features)
         import torch  # noqa: PLC0415 - loaded with the first model
 
+        self._as_in_use()
         with torch.inference_mode():
-            rows: Result = self._shared.last_hidden(items).float().cpu().numpy()
+            rows: Result = shared.last_hidden(items).float().cpu().numpy()
         return rows
 
 
@@ -151,10 +181,9 @@ class AnyEmbedder(_SentenceTransformerReplica):
 
     is_qwen3 = False
 
-    def __init__(self, model: SentenceTransformer, name: str) -> None:
-        super().__init__(model, name)
+    def __init__(self, model: SentenceTransformer, name: str, *, changing: bool = False) -> None:
+        super().__init__(model, name, changing=changing)
         self._counter = _token_counter(model)
-        self._limit: int | None = None
 
     def query_prefix(self, instruction: str | None, prompt: str | None) -> str:
         """Return the query prompt: the one asked for, else the model's own."""

@@ -57,6 +57,7 @@ class Handle(Generic[S, R]):
         self.settings = settings
         self._token = token
         self._loaded = loaded
+        self._is_borrowed = loaded is not None
         self._guard = Lock()
         self._held: list[R] | None = None
         self._key: tuple[object, ...] = ()
@@ -102,7 +103,7 @@ class Handle(Generic[S, R]):
 
     def __reduce__(self) -> tuple[type, tuple[S]]:
         """Pickle the settings alone: neither token nor weights travel."""
-        if self._loaded is not None:
+        if self._is_borrowed:
             raise SettingsError(
                 "an embedder or reranker around an already loaded model cannot be pickled; save the"
                 " model to a folder and give that as model=."

@@ -61,8 +61,9 @@ class Int8Linear(Module):
         self._bytes = PackedBytes((rest / scales[:, None]).round_(), scales, way)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the product of float rows, shape (tokens, out)."""
-        return self.product(quantized(rows, self.whole))
+        """Return the product of float rows, shape (..., out)."""
+        flat = self.product(quantized(rows.flatten(0, -2), self.whole))
+        return flat.view(*rows.shape[:-1], -1)
 
     def product(self, rows: Rows) -> Tensor:
         """Return the product of rows from `quantized`, which several layers may share."""

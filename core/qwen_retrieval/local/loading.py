@@ -9,7 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsError
-from qwen_retrieval.local.checkpoint import Checkpoint, tensor_dtypes, tensor_names, weight_files
+from qwen_retrieval.local.checkpoint import Checkpoint, stored_dtypes, tensor_names, weight_files
+from qwen_retrieval.local.memory import is_out_of_memory
 from qwen_retrieval.local.precision import fastest_dtype
 from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
 from qwen_retrieval.tokens import plain_encoder
@@ -41,14 +42,18 @@ def _indexed(device: str) -> str:
     return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else device
 
 
-def chosen_dtype(settings: ModelSettings, device: str) -> torch.dtype:
-    """Return the dtype asked for, else the one that measures best on the device."""
+def chosen_dtype(settings: ModelSettings) -> torch.dtype:
+    """Return the dtype asked for, else the one that measures best on the devices.
+
+    Where they differ it is float32 for all, so that no result depends on which of them was free.
+    """
     import torch  # noqa: PLC0415 - loaded with the first model
 
     if settings.precision is not None:
         return torch.float32
     if settings.dtype is None:
-        return fastest_dtype(device)
+        best = {fastest_dtype(device) for device in devices(settings)}
+        return best.pop() if len(best) == 1 else torch.float32
     found = getattr(torch, settings.dtype)
     assert isinstance(found, torch.dtype)  # noqa: S101 - settings allow nothing else
     return found
@@ -88,7 +93,7 @@ def _options(
 ) -> dict[str, Any]:
     kwargs: dict[str, Any] = {}
     if settings.backend == "torch":
-        kwargs["dtype"] = _loaded_dtype(checkpoint, settings, device)
+        kwargs["dtype"] = _loaded_dtype(checkpoint, settings, device, token)
         kwargs["use_safetensors"] = True if settings.safetensors_only else None
         if settings.attention is not None:
             kwargs["attn_implementation"] = settings.attention
@@ -104,29 +109,19 @@ def _options(
     }
 
 
-def _loaded_dtype(checkpoint: Checkpoint, settings: ModelSettings, device: str) -> torch.dtype:
+def _loaded_dtype(
+    checkpoint: Checkpoint, settings: ModelSettings, device: str, token: str | None
+) -> torch.dtype:
     """Return the dtype to load in; what is to be float32 on a CPU is loaded as it is stored."""
-    wanted = chosen_dtype(settings, device)
+    wanted = chosen_dtype(settings)
     if not _is_widened(checkpoint, wanted, device):
         return wanted
-    stored = _stored_dtype(checkpoint, settings)
-    return wanted if stored is None else stored
-
-
-def _stored_dtype(checkpoint: Checkpoint, settings: ModelSettings) -> torch.dtype | None:
-    """Return the 16-bit dtype that all weights have in their files, or None.
-
-    config.json may name another: a head that was made later is often stored in float32.
-    """
     import torch  # noqa: PLC0415 - loaded with the first model
 
-    try:
-        files = list(weight_files(checkpoint.path, settings.revision))
-    except OSError:
-        return None  # not on this disk yet: they are downloaded while the model is loaded
-    dtypes = {dtype for path in files for dtype in tensor_dtypes(path)}
+    # config.json may name another: a head that was made later is often stored in float32.
+    stored = stored_dtypes(checkpoint.path, settings, token)
     known = {"BF16": torch.bfloat16, "F16": torch.float16}
-    return known.get(dtypes.pop()) if len(dtypes) == 1 else None
+    return known.get(stored.pop(), wanted) if len(stored) == 1 else wanted
 
 
 def _is_widened(checkpoint: Checkpoint, wanted: torch.dtype, device: str) -> bool:
@@ -153,10 +148,8 @@ def _finish(
     model.eval()
     if settings.precision is not None:
         _reduce(model, settings)
-    elif (
-        settings.backend == "torch"
-        and model.device.type == "cpu"  # else its dtype would be measured on another GPU, perhaps
-        and _is_widened(checkpoint, chosen_dtype(settings, "cpu"), "cpu")
+    elif settings.backend == "torch" and _is_widened(
+        checkpoint, chosen_dtype(settings), model.device.type
     ):
         _widen(model)
     # The card points back at its model; loosened, closing frees the weights at once and not when
@@ -278,14 +271,15 @@ def _quiet(settings: ModelSettings) -> Iterator[None]:
 
 @contextmanager
 def _named_errors(name: str) -> Iterator[None]:
-    import torch  # noqa: PLC0415 - loaded with the first model
     from safetensors import SafetensorError  # noqa: PLC0415 - comes with transformers
 
     try:
         yield
-    except (QwenRetrievalError, ImportError, torch.OutOfMemoryError):
+    except (QwenRetrievalError, ImportError):
         raise
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).strip().split("\n")[0]
         raise ModelFilesError(
             f"{name} cannot be loaded ({type(error).__name__}: {reason:.300}); download it again,"

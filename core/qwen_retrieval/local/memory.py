@@ -1,11 +1,9 @@
-"""What the C library does with freed memory."""
+"""Memory: what the C library does with what is freed, and how its end is told."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
-
-import torch
 
 MOST = 31 << 20
 """Bytes of a block that glibc still raises its limits for (32 MiB on 64-bit machines)."""
@@ -20,6 +18,8 @@ def keep_freed_memory() -> None:
     (mallopt(3), `M_MMAP_THRESHOLD`), so the largest that counts is taken and freed. Where the
     library is another one, nothing happens.
     """
+    import torch  # noqa: PLC0415 - loaded with the first model
+
     torch.empty(MOST, dtype=torch.uint8)
 
 
@@ -31,3 +31,10 @@ def give_freed_memory_back() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory has ended, on whatever device."""
+    # On a CPU, torch raises a plain RuntimeError from its allocator.
+    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)

@@ -21,7 +21,11 @@ Path = tuple[Ids, ...]
 """Beginnings that follow each other: the prompt's, then the query's."""
 
 CAPACITY_BYTES = 256 << 20
-"""What the stems of a replica may take; with the 0.6B model in float32 about 1,100 tokens."""
+"""What the stems of a replica may take; with the 0.6B model in float32 about 1,100 tokens.
+
+Those of the last batch are kept in any case, since the next may begin with them: 656 MiB after a
+query of 3,000 tokens, until another call.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_retrieval import prompts
 from qwen_retrieval.errors import WrongModelError
 from qwen_retrieval.local.padding import padded
+from qwen_retrieval.local.prefix import Branch
 from qwen_retrieval.local.shared import SharedForward
 from qwen_retrieval.local.turnstile import Turnstile
 from qwen_retrieval.tokens import plain_encoder, token_id
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 class RerankerReplica:
     """One copy of a Qwen3 reranker on one device, scoring finished prompts.
 
-    sentence-transformers' own modules give the logit: yes − no from the causal head (LogitScore),
-    or the single output of a sequence-classification conversion, whose one row is the difference
-    of the same two rows.
+    The logit is yes − no from the causal head (sentence-transformers' LogitScore), or the single
+    output of a sequence-classification conversion, whose one row is the difference of the same two
+    rows.
     """
 
     def __init__(self, model: CrossEncoder, name: str, *, changing: bool = False) -> None:
@@ -45,6 +46,7 @@ class RerankerReplica:
         self.context: int | None = getattr(inner.config, "max_position_embeddings", None)
         self.on_cpu = model.device.type == "cpu"
         self._model = model
+        self._changing = changing
         self._causal = type(inner).__name__.endswith("ForCausalLM")
         if self._causal:
             for answer in ("yes", "no"):
@@ -57,9 +59,20 @@ class RerankerReplica:
         if not self._causal and inner.config.pad_token_id is None:
             # Without it transformers cannot find the last token of a padded batch.
             inner.config.pad_token_id = self._pad
-        self._answer = _answer_row(model)
-        unusual = "an unusual head" if self._answer is None else None
-        self._shared = SharedForward.of(inner, name, changing=changing, unusual=unusual)
+        self._own: tuple[SharedForward, Callable[[], Tensor]] | None = None
+        self._renew(told=False)
+
+    def _renew(self, *, told: bool) -> None:
+        """Find out whether the own forward pass, and what gives its answer, fit the model now."""
+        answer = _answer_row(self._model)
+        shared = SharedForward.of(
+            self._model.transformers_model,
+            self.name,
+            changing=self._changing,
+            unusual="an unusual head" if answer is None else None,
+            told=told,
+        )
+        self._own = None if shared is None or answer is None else (shared, answer)
 
     def count(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> list[int]:
         """Return how many tokens the whole prompt of each pair has."""
@@ -68,26 +81,33 @@ class RerankerReplica:
     def prepare(self, pairs: Sequence[Pair], instruction: str | None, limit: int) -> Prepared:
         """Return the whole prompt of each pair, ready to compute."""
         tokenized = self._tokenized(pairs, instruction, limit)
-        if self._shared is None:
-            return tokenized.ids, list(map(len, tokenized.ids)), tokenized.cut
-        trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
-        items = self._shared.branches(tokenized.ids, trunk, [query for query, _ in pairs])
+        if self._changing:
+            self._renew(told=self._own is None)
+        if self._own is None:
+            items = [Branch((), ids) for ids in tokenized.ids]
+        else:
+            trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
+            items = self._own[0].branches(tokenized.ids, trunk, [query for query, _ in pairs])
         return items, [item.cost for item in items], tokenized.cut
 
     def waves(self, items: Sequence[Any]) -> list[list[int]]:
         """Return the items' places in parts, in the order in which to compute them."""
-        return [list(range(len(items)))] if self._shared is None else self._shared.waves(items)
+        return [list(range(len(items)))] if self._own is None else self._own[0].waves(items)
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return the logits yes − no of prepared prompts, shape (n,)."""
         import torch  # noqa: PLC0415 - loaded with the first model
 
-        if self._shared is None or self._answer is None:
-            return self._padded(items)
+        if self._changing:
+            self._model.eval()  # as sentence-transformers' own `predict` does: without dropout
+        own = self._own
+        if own is None:
+            return self._padded([item.ids for item in items])
+        shared, answer = own
         with torch.inference_mode():
-            hidden = self._shared.last_hidden(items)
+            hidden = shared.last_hidden(items)
             # In float32 whatever the weights are: the difference is all that counts.
-            rows = torch.nn.functional.linear(hidden.float(), self._answer().float())
+            rows = torch.nn.functional.linear(hidden.float(), answer().float())
             logits = rows[:, 0] - rows[:, 1] if rows.shape[1] > 1 else rows[:, 0]
             result: Result = logits.cpu().numpy()
         return result
@@ -99,13 +119,13 @@ class RerankerReplica:
             pairs, instruction, self._encode, self._prefix, self._suffix, limit
         )
 
-    def _padded(self, items: Sequence[Any]) -> Result:
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> Result:
         """Return what sentence-transformers' modules make of token-id sequences."""
         import torch  # noqa: PLC0415 - loaded with the first model
 
         device = self._model.device
         # The causal head is read at the last place, so every sequence has to end there.
-        batch = padded(items, self._pad, side="left")
+        batch = padded(sequences, self._pad, side="left")
         features: dict[str, Any] = {name: value.to(device) for name, value in batch.items()}
         if self._causal:
             features["logits_to_keep"] = 1

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 class SharedForward:
     """Computes the last hidden state of sequences, each shared beginning once."""
 
-    def __init__(self, inner: Any, *, changing: bool) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - untyped
         from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
             Qwen3Network,
             decoder_of,
@@ -25,8 +25,6 @@ class SharedForward:
 
         self._network = Qwen3Network(decoder_of(inner))
         self._trunks = Trunks(self._network)
-        self._changing = changing
-        self._outdated = False
 
     @classmethod
     def of(
@@ -36,24 +34,29 @@ class SharedForward:
         *,
         changing: bool,
         unusual: str | None,
+        told: bool = False,
     ) -> Self | None:
         """Return it for a loaded model, or None, with a line in the log that says why.
 
         Args:
             inner: transformers' model.
             name: for the log.
-            changing: whether others hold the model too and may train or adapt it between calls.
+            changing: whether others hold the model too and may train or adapt it between calls;
+                it is then asked for at each call, and nothing computed before is kept.
             unusual: what stands behind the decoder and is not known, if anything.
+            told: whether the log has it already.
         """
         from qwen_retrieval.local.network import unknown_to_network  # noqa: PLC0415 - loads torch
 
         obstacle = unknown_to_network(inner) or unusual
         if obstacle is None:
-            return cls(inner, changing=changing)
-        _log.info(
-            "%s has %s, so sentence-transformers computes it as it is, without shared beginnings",
-            name, obstacle,
-        )  # fmt: skip
+            return cls(inner)
+        if not told:
+            _log.info(
+                "%s has %s, so sentence-transformers computes it as it is, without shared"
+                " beginnings",
+                name, obstacle,
+            )  # fmt: skip
         if not changing and len({weight.dtype for weight in inner.parameters()}) > 1:
             inner.float()  # the vocabulary too, which only the own forward pass widens by the row
         return None
@@ -62,7 +65,6 @@ class SharedForward:
         self, sequences: Sequence[Sequence[int]], trunk: Sequence[int], families: Sequence[object]
     ) -> list[Branch]:
         """Return a call's sequences split into what they share and what is their own."""
-        self._outdated = self._changing
         return branches(sequences, trunk, families)
 
     def waves(self, items: Sequence[Branch]) -> list[list[int]]:
@@ -71,9 +73,6 @@ class SharedForward:
 
     def last_hidden(self, items: Sequence[Branch]) -> Tensor:
         """Return the normed hidden state at the end of each item, shape (n, width)."""
-        if self._outdated:  # forgotten here, where no other thread computes
-            self._outdated = False
-            self._trunks.forget()
         try:
             return self._computed(items)
         except (MemoryError, RuntimeError):
