@@ -134,8 +134,9 @@ def test_memory_that_ends_while_loading_is_told_as_such(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer.__init__", fails)
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
+    with pytest.raises(RuntimeError, match="can't allocate memory") as caught:
         open_embedder(EmbedderSettings(model=str(embedder64))).embed_documents(["a"])
+    assert type(caught.value) is RuntimeError
 
 
 class TestHalf:
