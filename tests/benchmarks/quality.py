@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from qwen_retrieval import EmbedderSettings, RerankerSettings
 from qwen_retrieval.cli.bars import Bars
 from qwen_retrieval.evaluation import Report, evaluate, read_folder
+from qwen_retrieval.evaluation.certainty import difference
 from qwen_retrieval.evaluation.measures import MAIN
 from qwen_retrieval.evaluation.report import gain, interval
 
@@ -63,13 +65,14 @@ def changes(pairs: list[tuple[Report, Report]]) -> str:
     head = ["collection", "queries", "embedding", "in int8", "+ reranking", "in int8"]
     rows = [head, ["---"] * len(head)]
     for reports in pairs:
-        wide, narrow = ({run.kind: run.estimates[MAIN].mean for run in r.runs} for r in reports)
-        cells = [
-            (f"{wide[kind]:.3f}", f"{narrow[kind] - wide[kind]:+.4f}")
-            for kind in ("embedding", "reranking")
-        ]
-        first = reports[0]
-        rows.append([first.collection, str(len(first.queries)), *cells[0], *cells[1]])
+        wide, narrow = ({run.kind: run for run in report.runs} for report in reports)
+        cells: list[str] = []
+        for kind in ("embedding", "reranking"):
+            values = [np.asarray(runs[kind].per_query[MAIN]) for runs in (narrow, wide)]
+            change = difference(*values)
+            cells.append(f"{wide[kind].estimates[MAIN].mean:.3f}")
+            cells.append(f"{change.mean:+.4f} ({change.low:+.3f} to {change.high:+.3f})")
+        rows.append([reports[0].collection, str(len(reports[0].queries)), *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
@@ -82,6 +85,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=10, help="documents a query to rerank")
     parser.add_argument("--max-length", type=int, default=512, help="tokens a text is cut to")
     parser.add_argument("--int8", action="store_true", help="also in 8-bit integers")
+    parser.add_argument("--only", nargs="*", help="names of collections; all by default")
     chosen = parser.parse_args()
 
     def report(folder: Path, precision: Literal["int8"] | None) -> Report:
@@ -98,6 +102,8 @@ def main() -> None:
 
     reports, pairs = [], []
     for folder in collections():
+        if chosen.only and folder.name not in chosen.only:
+            continue
         reports.append(report(folder, None))
         Console().print(markdown(reports[-1:]).splitlines()[-1], soft_wrap=True, markup=False)
         if chosen.int8:
