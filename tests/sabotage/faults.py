@@ -91,8 +91,8 @@ def _eos_lost(texts: Sequence[str], encode: Any, eos: int, max_length: int) -> T
     return Tokenized([ids[:-1] or [eos] for ids in found.ids], found.cut)
 
 
-def _mean_pooling(self: Any, model: Any, name: str) -> None:
-    _replica_init(self, model, name)
+def _mean_pooling(self: Any, *args: Any, **options: Any) -> None:
+    _replica_init(self, *args, **options)
     self._modules[1].pooling_mode = "mean"
 
 
