@@ -135,8 +135,9 @@ class Qwen3Embedder(_SentenceTransformerReplica):
         prompts.check_prefix_fits(len(prompt), limit)
         if self._changing:
             self._renew(told=self._shared is None)
-        if self._shared is not None:
-            items = self._shared.branches(tokenized.ids, prompt, range(len(texts)))
+        shared = self._shared  # once: another thread's call may renew it
+        if shared is not None:
+            items = shared.branches(tokenized.ids, prompt, range(len(texts)))
             return items, [item.cost for item in items], tokenized.cut
         left_out = len(prompt) if self._skips_prompt else 0
         items = [

@@ -83,16 +83,18 @@ class RerankerReplica:
         tokenized = self._tokenized(pairs, instruction, limit)
         if self._changing:
             self._renew(told=self._own is None)
-        if self._own is None:
+        own = self._own  # once: another thread's call may renew it
+        if own is None:
             items = [Branch((), ids) for ids in tokenized.ids]
         else:
             trunk = [*self._prefix, *self._encode([prompts.reranker_task(instruction)])[0]]
-            items = self._own[0].branches(tokenized.ids, trunk, [query for query, _ in pairs])
+            items = own[0].branches(tokenized.ids, trunk, [query for query, _ in pairs])
         return items, [item.cost for item in items], tokenized.cut
 
     def waves(self, items: Sequence[Any]) -> list[list[int]]:
         """Return the items' places in parts, in the order in which to compute them."""
-        return [list(range(len(items)))] if self._own is None else self._own[0].waves(items)
+        own = self._own
+        return [list(range(len(items)))] if own is None else own[0].waves(items)
 
     def compute(self, items: Sequence[Any]) -> Result:
         """Return the logits yes − no of prepared prompts, shape (n,)."""
