@@ -8,6 +8,7 @@ nil; they show whether numbers agree, not whether a prompt is right (see tests/t
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,13 @@ def _config(folder: Path, head_dim: int, width: int) -> Qwen3Config:
 
 def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def write_mean_pooling(folder: Path, embedder: Path, **pooling: Any) -> Path:
+    """Write an embedder's copy that takes the mean of its tokens, with other options of pooling."""
+    shutil.copytree(embedder, folder)
+    path = folder / "1_Pooling" / "config.json"
+    config = json.loads(path.read_text())
+    modes = {name: name == "pooling_mode_mean_tokens" for name in config if "pooling_mode_" in name}
+    path.write_text(json.dumps(config | modes | pooling))
+    return folder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from plain_forward import PlainEmbedder
 from samples import PASSAGES
 
+import checkpoints
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local import int8_product
@@ -180,12 +179,7 @@ class TestAccuracy:
 
 def test_where_transformers_computes(embedder64: Path, tmp_path: Path) -> None:
     """A Qwen3 embedder with another pooling has its layers in integers all the same."""
-    folder = tmp_path / "mean"
-    shutil.copytree(embedder64, folder)
-    pooling = folder / "1_Pooling" / "config.json"
-    config = json.loads(pooling.read_text())
-    modes = {name: name == "pooling_mode_mean_tokens" for name in config if "pooling_mode_" in name}
-    pooling.write_text(json.dumps(config | modes))
+    folder = checkpoints.write_mean_pooling(tmp_path / "mean", embedder64)
     found = []
     for precision in (None, "int8"):
         settings = EmbedderSettings(

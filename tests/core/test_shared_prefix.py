@@ -19,6 +19,7 @@ from samples import PASSAGES, long_text
 from sentence_transformers import SentenceTransformer
 from torch.nn.functional import pad
 
+import checkpoints
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.local import attention, network, prefix, shared
 from qwen_retrieval.local.network import Qwen3Network
@@ -428,12 +429,7 @@ def test_devices_may_differ_in_what_they_know(
 
 def test_a_pooling_that_leaves_the_prompt_out(embedder64: Path, tmp_path: Path) -> None:
     """Vectors are those of sentence-transformers, which drops the instruction's tokens."""
-    folder = tmp_path / "model"
-    shutil.copytree(embedder64, folder)
-    path = folder / "1_Pooling" / "config.json"
-    config = json.loads(path.read_text())
-    modes = {name: name == "pooling_mode_mean_tokens" for name in config if "pooling_mode_" in name}
-    path.write_text(json.dumps(config | modes | {"include_prompt": False}))
+    folder = checkpoints.write_mean_pooling(tmp_path / "model", embedder64, include_prompt=False)
     peer = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     opened = open_embedder(EmbedderSettings(model=str(folder), dtype="float32", device="cpu"))
     queries = opened.embed_queries(PASSAGES, instruction=TASKS[0])
