@@ -153,10 +153,13 @@ def _check_room(  # noqa: PLR0913 - one caller, all of it its own state
     max_length: int,
 ) -> None:
     # The head's last space may merge with the document's first word, so it is not counted.
-    for place, ids in zip(cut, encode([heads[pairs[p][0]][:-1] for p in cut]), strict=True):
-        if len(ids) >= room:
-            raise TooLongError(
-                f"the query {pairs[place][0]!r:.60} takes {len(ids)} tokens with its instruction,"
-                f" and only {room} of max_length={max_length} are left beside the template, so"
-                " there is no room for a document; shorten the query or raise max_length."
-            )
+    encoded = encode([heads[pairs[place][0]][:-1] for place in cut])
+    # The longest: a limit that suits it suits all.
+    longest, place = max((len(ids), place) for place, ids in zip(cut, encoded, strict=True))
+    if longest >= room:
+        raise TooLongError(
+            f"the query {pairs[place][0]!r:.60} takes {longest} tokens with its instruction, and"
+            f" only {room} of max_length={max_length} are left beside the template, so there is no"
+            " room for a document; shorten the query or raise max_length above"
+            f" {longest + max_length - room}."
+        )

@@ -193,6 +193,7 @@ class Stages:
                     _closing(open_reranker(settings, token=self.token)) as reranker,
                 ):
                     reranker.score([])  # loads the model, which is no part of what pairs cost
+                    self._check_room(reranker, missing)
                     self._score(reranker, missing, ledger)
                 known = _scores(ledger)
             rate = ledger.total("seconds") / max(ledger.rows, 1)
@@ -235,6 +236,13 @@ class Stages:
                         )
                         self._progress.advance(len(texts))
             return Embedded(ledger.read(), ledger.total("seconds"), int(ledger.total("characters")))
+
+    def _check_room(self, reranker: Reranker, missing: list[list[int]]) -> None:
+        """Raise for a query that leaves no room for a document now, not when its turn comes."""
+        count: Any = getattr(reranker, "count_tokens", None)  # servers count for themselves
+        if count is not None:
+            asked = [self.collection.queries[query] for query, row in enumerate(missing) if row]
+            count([(query, "") for query in asked])
 
     def _score(self, reranker: Reranker, missing: list[list[int]], ledger: Ledger) -> None:
         """Score pairs in blocks that depend on what is missing alone, so a resumed run equals."""
