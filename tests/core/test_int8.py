@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_forward import PlainEmbedder
+from plain_forward import TASK, PlainEmbedder, get_detailed_instruct
 from samples import PASSAGES
 
 import checkpoints
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local import int8_product
-from qwen_retrieval.local.int8 import (
-    WHOLE,
-    FineInt8Linear,
-    Int8Linear,
-    large_channels,
-    quantized,
-)
+from qwen_retrieval.local.int8 import FineInt8Linear, Int8Linear
 from qwen_retrieval.local.int8_product import FULL, HALF, WAYS, Way, fastest_exact
+from qwen_retrieval.local.reducing import INPUTS, WHOLE, large_channels, noise
 
 TINY = Path(__file__).resolve().parents[1] / "tiny"
 TEXTS = [
@@ -94,8 +89,9 @@ class TestProduct:
         found = Int8Linear(weights, whole, way, largest)(rows)
         torch.testing.assert_close(found, rows @ weights.T, rtol=1e-6, atol=0.5)
 
-    def test_two_bytes_are_finer_than_one(self) -> None:
-        """The second one holds what the first has lost, to a 254th."""
+    @pytest.mark.parametrize("whole", [None, torch.tensor([3, 9])])
+    def test_two_bytes_are_finer_than_one(self, whole: torch.Tensor | None) -> None:
+        """The second one holds what the first has lost, to a 254th; and rows stay as they are."""
         way, largest = fastest_exact()
         generator = torch.Generator().manual_seed(0)
         weights = torch.randint(-largest, largest + 1, (48, 1024), generator=generator).float()
@@ -104,39 +100,27 @@ class TestProduct:
         before = rows.clone()
         exact = rows.double() @ weights.double().T
         one, two = (
-            (layer(rows) - exact).abs().max()
-            for layer in (
-                Int8Linear(weights, None, way, largest),
-                FineInt8Linear(weights, way, largest),
-            )
+            (kind(weights, whole, way, largest)(rows) - exact).abs().max()
+            for kind in (Int8Linear, FineInt8Linear)
         )
         assert two < one / 200
         assert torch.equal(rows, before)
 
     def test_rows_are_rounded_on_their_own(self) -> None:
-        """A large neighbour changes nothing, and the rows stay as they are."""
+        """A large neighbour changes nothing, nor does a channel that is left alone."""
         rows = torch.tensor([[7.0, 0.5, -1.0], [9.0, 500.0, -1000.0]])
-        rounded, scales, whole = quantized(rows, torch.tensor([0]))
-        assert rounded.tolist() == [[128, 192, 1], [128, 192, 1]]
-        assert whole is not None
+
+        def rounded(whole: torch.Tensor | None) -> Any:
+            return Int8Linear(torch.ones(4, 3), whole, *fastest_exact()).rounded(rows.clone())
+
+        found, scales, whole = rounded(torch.tensor([0]))
+        assert found.tolist() == [[128, 192, 1], [128, 192, 1]]
         assert whole.tolist() == [[7.0], [9.0]]
         assert scales.flatten().tolist() == pytest.approx([1 / FULL, 1000 / FULL])
-        rounded, scales, whole = quantized(rows[:, 1:], None)
-        assert rounded.tolist() == [[192, 1], [192, 1]]
+        found, scales, whole = rounded(None)
+        assert found.tolist() == [[255, 137, 110], [129, 192, 1]]
         assert whole is None
-        assert rows.tolist() == [[7.0, 0.5, -1.0], [9.0, 500.0, -1000.0]]
-
-    def test_large_channels_are_found_where_there_are_any(self) -> None:
-        """Those that would leave the others a fraction of the steps; none where all are alike."""
-        rows = torch.rand(20, 4 * WHOLE, generator=torch.Generator().manual_seed(0)) - 0.5
-        rows[:, 0] = 0.5  # the largest of what is left
-        assert large_channels(rows) is None
-        rows[:, [7, 20, 66, 90]] = 0.5 * 1.45
-        assert large_channels(rows) is None
-        rows[:, [7, 20, 66, 90]] = -0.5 * 1.55
-        found = large_channels(rows)
-        assert found is not None
-        assert found.tolist() == [7, 20, 66, 90]
+        assert scales.flatten().tolist() == pytest.approx([7 / FULL, 1000 / FULL])
 
     @pytest.mark.usefixtures("untried")
     def test_the_fastest_exact_way_is_chosen(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +157,54 @@ class TestProduct:
             fastest_exact()
 
 
+class TestChoice:
+    """What is left as it is, and what takes 16 bits."""
+
+    def test_large_channels_are_found_where_there_are_any(self) -> None:
+        """Those that would leave the others a fraction of the steps; none where all are alike."""
+        rows = torch.rand(20, 4 * WHOLE, generator=torch.Generator().manual_seed(0)) - 0.5
+        rows[:, 0] = 0.5  # the largest of what is left
+        assert large_channels(rows) is None
+        rows[:, [7, 20, 66, 90]] = 0.5 * 1.45
+        assert large_channels(rows) is None
+        rows[:, [7, 20, 66, 90]] = -0.5 * 1.55
+        found = large_channels(rows)
+        assert found is not None
+        assert found.tolist() == [7, 20, 66, 90]
+
+    def test_noise_is_beside_what_tells_tokens_apart(self) -> None:
+        """Not beside what all have in common; a channel that is left alone adds none."""
+        random = torch.Generator().manual_seed(0)
+        rows = torch.rand(50, 64, generator=random) - 0.5
+        weights = [torch.randn(96, 64, generator=random)]
+        # Numbers of ±.5 in steps of 1/254, whose errors are spread evenly.
+        assert noise(rows, weights, None) == pytest.approx(1 / 254, rel=0.05)
+        alike = torch.rand(64, generator=random) - 0.5 + rows / 100
+        assert noise(alike, weights, None) == pytest.approx(1 / 2.54, rel=0.1)
+        rows[:, 5] = 50
+        assert noise(rows, weights, None) == pytest.approx(1 / 2.54, rel=0.1)
+        assert noise(rows, weights, torch.tensor([5])) == pytest.approx(1 / 254, rel=0.05)
+        reading = torch.zeros(96, 64)
+        rows[:, 6] /= 100
+        reading[:, 6] = 1  # what one layer reads is lost, and another does not see it
+        assert noise(rows, [*weights, reading], torch.tensor([5])) > 0.3
+
+    def test_places_of_the_tiny_models(self) -> None:
+        """The embedder's second layer reads a channel that a byte's steps cannot hold."""
+        opened: Any = embedder()
+        opened.embed_queries(["a"])
+        inner = opened.replicas()[0]._model.transformers_model
+        fine = {
+            (number, name)
+            for number, layer in enumerate(inner.layers[:-1])
+            for names in INPUTS
+            for name in names
+            if type(layer.get_submodule(name)) is FineInt8Linear
+        }
+        opened.close()
+        assert fine == {(1, name) for name in (*INPUTS[0], *INPUTS[1])}
+
+
 class TestAccuracy:
     """Against float32 on trained weights."""
 
@@ -200,6 +232,17 @@ class TestAccuracy:
         plain, narrow = self.scores(pairs)
         for start in range(0, len(pairs), 40):
             assert spearman(plain[start : start + 40], narrow[start : start + 40]) >= 0.99
+
+    def test_vectors_that_hardly_differ_are_told_apart(self) -> None:
+        """A question's cosines with Hindi texts differ by thousandths, as one byte changes them."""
+        opened = embedder()
+        narrow = opened.embed_queries(HINDI_QUERIES) @ opened.embed_documents(HINDI).T
+        opened.close()
+        plain = PlainEmbedder(TINY / "embedder")
+        instructed = [get_detailed_instruct(TASK, query) for query in HINDI_QUERIES]
+        wide = plain.vectors(instructed, 256) @ plain.vectors(HINDI, 256).T
+        for one, other in zip(wide, narrow, strict=True):
+            assert np.abs(one - other).max() < one.std() / 10 < 0.001
 
     def test_scores_that_hardly_differ_keep_their_order(self) -> None:
         """What tells them apart would be lost in one byte: .73 to .85."""

@@ -157,13 +157,20 @@ def _finish(
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
 
 
-SAMPLE = (
-    f"{RERANKER_PREFIX}{reranker_head('how do I read a file line by line?', None)}"
-    "for line in open(path):\n    print(line.rstrip())\n\nDie Hauptstadt von Frankreich ist Paris."
-    " ¿Cuál es la capital de España? 北京是中国的首都。 भारत की राजधानी नई दिल्ली है।"
-    f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
-)
-"""Prompt, prose of several scripts, and code: what models see."""
+SAMPLES = f"""\
+{RERANKER_PREFIX}{reranker_head("how do I read a file line by line?", None)}for line in open(path):
+    print(line.rstrip())
+
+Die Hauptstadt von Frankreich ist Paris. ¿Cuál es la capital de España? 北京是中国的首都。
+भारत की राजधानी नई दिल्ली है। Gravity is a force that attracts two bodies: F = G m1 m2 / r².\
+{RERANKER_SUFFIX}
+===
+北京是中国的首都。长江是亚洲最长的河流,全长约六千三百公里。春天农民在田里种水稻,秋天收割。
+===
+भारत की राजधानी नई दिल्ली है। गंगा उत्तर भारत की सबसे लंबी नदी है। किसान धान बोते हैं।
+""".split("\n===\n")
+"""What models see: prompt, prose of several scripts, code; then, by themselves, scripts that they
+may know less of, as what tells such a text's tokens apart is little beside other scripts."""
 
 
 def _widen(model: SentenceTransformer | CrossEncoder) -> None:
@@ -182,11 +189,11 @@ def _widen(model: SentenceTransformer | CrossEncoder) -> None:
 
 def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) -> None:
     """Turn the linear layers into 8-bit ones, where the model and the device have them."""
-    from qwen_retrieval.local.int8 import to_int8  # noqa: PLC0415 - loads torch
     from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
         decoder_of,
         unknown_to_network,
     )
+    from qwen_retrieval.local.reducing import to_int8  # noqa: PLC0415 - loads torch
 
     inner: Any = model.transformers_model
     if getattr(getattr(inner, "config", None), "model_type", None) != "qwen3":
@@ -199,8 +206,8 @@ def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) 
         raise SettingsError(
             f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
         )
-    sample = plain_encoder(model.tokenizer.backend_tokenizer)([SAMPLE])[0]
-    to_int8(decoder_of(inner), sample)
+    samples = plain_encoder(model.tokenizer.backend_tokenizer)(SAMPLES)
+    to_int8(decoder_of(inner), samples)
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ Formulas: Qwen3 Technical Report (arXiv:2505.09388) and transformers' `modeling_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +80,17 @@ class Qwen3Network:
 
     def last_hidden(self, groups: Sequence[Group]) -> Tensor:
         """Return the normed hidden state at the end of each sequence, shape (n, width)."""
+        *_, hidden = self.by_layers(groups)
+        return _normed(self._norm, hidden)
+
+    def by_layers(self, groups: Sequence[Group]) -> Iterator[Tensor]:
+        """Yield the hidden states after each layer: of all tokens, of last ones after the last."""
         pack = self._pack(groups)
         hidden = self._rows(pack.ids)
         for number in range(len(self._layers)):
             final = number == len(self._layers) - 1
             hidden, _, _ = self._layer(number, hidden, pack, final=final)
-        return _normed(self._norm, hidden)
+            yield hidden
 
     def stems(self, before: tuple[Stem, ...], sequences: Sequence[Sequence[int]]) -> list[Stem]:
         """Return the keys and values of each sequence, which follows the stems before it."""
@@ -159,7 +164,7 @@ class Qwen3Network:
                 for n, span in zip(pack.sequences_before, pack.spans, strict=True)
             ]
         )
-        hidden = hidden + attention.o_proj(attended.flatten(1))
+        hidden = hidden + products(attended.flatten(1), (attention.o_proj,))[0]
         normed = _normed(layer.post_attention_layernorm, hidden)
         widened = [_fed_forward(layer.mlp, part) for part in torch.split(normed, ROWS)]
         return hidden + (widened[0] if len(widened) == 1 else torch.cat(widened)), key, value
@@ -204,7 +209,7 @@ class _Pack:
 
 def _fed_forward(mlp: Any, normed: Tensor) -> Tensor:  # noqa: ANN401
     gate, up = products(normed, (mlp.gate_proj, mlp.up_proj))
-    return mlp.down_proj(silu(gate).mul_(up))  # type: ignore[no-any-return]
+    return products(silu(gate).mul_(up), (mlp.down_proj,))[0]
 
 
 def _heads_first(rows: Tensor) -> Tensor:
