@@ -17,7 +17,7 @@ import checkpoints
 from qwen_retrieval import EmbedderSettings, RerankerSettings, open_embedder, open_reranker
 from qwen_retrieval.errors import SettingsError
 from qwen_retrieval.local import int8_product
-from qwen_retrieval.local.int8 import FineInt8Linear, Int8Linear
+from qwen_retrieval.local.int8 import FineInt8Linear, Int8Linear, products
 from qwen_retrieval.local.int8_product import FULL, HALF, WAYS, Way, fastest_exact
 from qwen_retrieval.local.reducing import INPUTS, WHOLE, large_channels, noise
 
@@ -122,6 +122,19 @@ class TestProduct:
         assert whole is None
         assert scales.flatten().tolist() == pytest.approx([7 / FULL, 1000 / FULL])
 
+    @pytest.mark.parametrize("kind", [Int8Linear, FineInt8Linear])
+    def test_layers_share_what_is_rounded_once(self, kind: type[Int8Linear]) -> None:
+        """Each gets what it would alone, though the rows are used up."""
+        random = torch.Generator().manual_seed(0)
+        rows = torch.randn(5, 64, generator=random)
+        layers = [
+            kind(torch.randn(n, 64, generator=random), torch.tensor([3, 9]), *fastest_exact())
+            for n in (48, 96)
+        ]
+        alone = [layer(rows) for layer in layers]
+        for found, expected in zip(products(rows, layers), alone, strict=True):
+            assert torch.equal(found, expected)
+
     @pytest.mark.usefixtures("untried")
     def test_the_fastest_exact_way_is_chosen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A faster one that adds up wrongly, or leaves scales out, is not."""
@@ -189,20 +202,47 @@ class TestChoice:
         reading[:, 6] = 1  # what one layer reads is lost, and another does not see it
         assert noise(rows, [*weights, reading], torch.tensor([5])) > 0.3
 
+    def test_a_token_unlike_all_others_hides_nothing(self) -> None:
+        """Models have one to rest attention on; the median is that of the others."""
+        random = torch.Generator().manual_seed(0)
+        weights = [torch.randn(96, 64, generator=random)]
+        alike = torch.rand(64, generator=random) - 0.5
+        rows = alike + (torch.rand(20, 64, generator=random) - 0.5) / 100
+        expected = noise(rows, weights, None)
+        for place in (0, 7):
+            rows[place] = 50
+            assert noise(rows, weights, None) == pytest.approx(expected, rel=0.2)
+
     def test_places_of_the_tiny_models(self) -> None:
-        """The embedder's second layer reads a channel that a byte's steps cannot hold."""
+        """The embedder's queries are read from a channel that a byte's steps cannot hold.
+
+        Behind attention in both, and in an MLP of the reranker, tokens of scripts that they do not
+        know are alike.
+        """
+        attention, mlp = (*INPUTS[0], *INPUTS[1]), (*INPUTS[2], *INPUTS[3])
         opened: Any = embedder()
         opened.embed_queries(["a"])
         inner = opened.replicas()[0]._model.transformers_model
-        fine = {
-            (number, name)
-            for number, layer in enumerate(inner.layers[:-1])
-            for names in INPUTS
-            for name in names
-            if type(layer.get_submodule(name)) is FineInt8Linear
-        }
+        assert fine_places(inner.layers) == {(1, name) for name in attention}
         opened.close()
-        assert fine == {(1, name) for name in (*INPUTS[0], *INPUTS[1])}
+        settings = RerankerSettings(model=str(TINY / "reranker"), device="cpu", precision="int8")
+        scoring: Any = open_reranker(settings)
+        scoring.score([("a", "b")])
+        inner = scoring.replicas()[0]._model.transformers_model.model
+        expected = {(2, name) for name in mlp}
+        assert fine_places(inner.layers) == expected | {(n, INPUTS[1][0]) for n in (1, 2)}
+        scoring.close()
+
+
+def fine_places(layers: Any) -> set[tuple[int, str]]:
+    """Return the numbers of layers and the names of their linear ones whose input has 16 bits."""
+    return {
+        (number, name)
+        for number, layer in enumerate(layers)
+        for names in INPUTS
+        for name in names
+        if type(layer.get_submodule(name)) is FineInt8Linear
+    }
 
 
 class TestAccuracy:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import weakref
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import Qwen3Model
+
+from qwen_retrieval.local.attention import Group
+from qwen_retrieval.local.network import Qwen3Network
+
+TINY = Path(__file__).resolve().parents[1] / "tiny"
 
 KEPT = """
 import sys, torch
@@ -53,3 +63,22 @@ def test_freed_memory_is_used_again() -> None:
 def test_holes_are_given_back() -> None:
     """Twenty temporary copies of 12 MiB between what stays."""
     assert printed(HOLES) > 200 << 20
+
+
+@torch.inference_mode()
+def test_a_layers_hidden_states_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long document all layers' together would take as much as a small model."""
+    network = Qwen3Network(Qwen3Model.from_pretrained(TINY / "reranker", dtype=torch.float32))
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    layer = network._layer
+
+    def watched(*given: Any, final: bool) -> Any:
+        found = layer(*given, final=final)
+        made.append(weakref.ref(found[0]))
+        alive.append(sum(hidden() is not None for hidden in made))
+        return found
+
+    monkeypatch.setattr(network, "_layer", watched)
+    network.last_hidden([Group((), [range(5, 20)])])
+    assert alive == [1, 2, 2, 2]

@@ -49,7 +49,7 @@ class Int8Linear(Module):
         return self.product(self.rounded(mine)).view(*rows.shape[:-1], -1)
 
     def rounded(self, rows: Tensor) -> Rows:
-        """Return rows for `product`, also of other layers like this.
+        """Return rows for `product`, also of others of this kind with the same `whole`.
 
         Channels that stay as they are become 0 in the rows given: a copy would cost more than that.
         """
@@ -73,12 +73,15 @@ class Int8Linear(Module):
 
 
 class FineInt8Linear(Int8Linear):
-    """One whose input is rounded to 16 bits: each number becomes two bytes, at twice the cost."""
+    """One whose input is rounded to 16 bits: each number becomes two bytes, at twice the cost.
+
+    Channels are left alone here too, for the sake of the weights, which stay in one byte.
+    """
 
     def _bytes_of(self, steps: Tensor) -> Tensor:
         coarse = steps.round()
         fine = steps.sub_(coarse).mul_(2 * FULL).round_()
-        return _as_bytes(torch.cat([coarse, fine]))
+        return torch.cat([_as_bytes(coarse), _as_bytes(fine)])
 
     def _joined(self, found: Tensor) -> Tensor:
         coarse, fine = found.chunk(2)

@@ -157,20 +157,19 @@ def _finish(
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
 
 
-SAMPLES = f"""\
-{RERANKER_PREFIX}{reranker_head("how do I read a file line by line?", None)}for line in open(path):
-    print(line.rstrip())
-
-Die Hauptstadt von Frankreich ist Paris. ¿Cuál es la capital de España? 北京是中国的首都。
-भारत की राजधानी नई दिल्ली है। Gravity is a force that attracts two bodies: F = G m1 m2 / r².\
-{RERANKER_SUFFIX}
-===
-北京是中国的首都。长江是亚洲最长的河流,全长约六千三百公里。春天农民在田里种水稻,秋天收割。
-===
-भारत की राजधानी नई दिल्ली है। गंगा उत्तर भारत की सबसे लंबी नदी है। किसान धान बोते हैं।
-""".split("\n===\n")
-"""What models see: prompt, prose of several scripts, code; then, by themselves, scripts that they
-may know less of, as what tells such a text's tokens apart is little beside other scripts."""
+PROMPTED = (
+    f"{RERANKER_PREFIX}{reranker_head('how do I read a file line by line?', None)}"
+    "for line in open(path):\n    print(line.rstrip())\n\nDie Hauptstadt von Frankreich ist Paris."
+    " ¿Cuál es la capital de España? 北京是中国的首都。 भारत की राजधानी नई दिल्ली है।"
+    f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
+)
+"""A prompt, prose of several scripts, and code; control tokens are spelled out."""
+CHINESE = (
+    "北京是中国的首都。长江是亚洲最长的河流,全长约六千三百公里。春天农民在田里种水稻,秋天收割。"
+)
+HINDI = "भारत की राजधानी नई दिल्ली है। गंगा उत्तर भारत की सबसे लंबी नदी है। किसान धान बोते हैं।"
+"""Scripts by themselves, of which a model may know little: what tells such a text's tokens apart is
+small beside what tells scripts apart."""
 
 
 def _widen(model: SentenceTransformer | CrossEncoder) -> None:
@@ -206,8 +205,9 @@ def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) 
         raise SettingsError(
             f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
         )
-    samples = plain_encoder(model.tokenizer.backend_tokenizer)(SAMPLES)
-    to_int8(decoder_of(inner), samples)
+    encode = plain_encoder(model.tokenizer.backend_tokenizer)
+    prompted, *plain = encode([PROMPTED, CHINESE, HINDI])
+    to_int8(decoder_of(inner), prompted, plain)
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:

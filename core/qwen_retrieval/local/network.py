@@ -80,7 +80,8 @@ class Qwen3Network:
 
     def last_hidden(self, groups: Sequence[Group]) -> Tensor:
         """Return the normed hidden state at the end of each sequence, shape (n, width)."""
-        *_, hidden = self.by_layers(groups)
+        for hidden in self.by_layers(groups):  # noqa: B007 - unpacking would keep them all
+            pass
         return _normed(self._norm, hidden)
 
     def by_layers(self, groups: Sequence[Group]) -> Iterator[Tensor]:
@@ -148,10 +149,10 @@ class Qwen3Network:
         normed = _normed(layer.input_layernorm, hidden)
         cos, sin = pack.cos, pack.sin
         if final:
-            key, value = self._keys_and_values(number, normed, pack)
-            normed, hidden = normed[pack.ends], hidden[pack.ends]
+            ends, hidden = normed[pack.ends], hidden[pack.ends]
             cos, sin = cos[pack.ends], sin[pack.ends]
-            query = attention.q_proj(normed)
+            query = attention.q_proj(ends)
+            key, value = self._keys_and_values(number, normed, pack)  # which uses `normed` up
         else:
             query, *others = products(normed, self._projections(number))
             key, value = self._rotated_keys(number, pack, *others)
