@@ -12,7 +12,6 @@ from qwen_retrieval.errors import ModelFilesError, QwenRetrievalError, SettingsE
 from qwen_retrieval.local.checkpoint import Checkpoint, stored_dtypes, tensor_names, weight_files
 from qwen_retrieval.local.memory import is_out_of_memory
 from qwen_retrieval.local.precision import fastest_dtype
-from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
 from qwen_retrieval.tokens import plain_encoder
 
 if TYPE_CHECKING:
@@ -157,21 +156,6 @@ def _finish(
     model.model_card_data.model = weakref.proxy(model)  # type: ignore[assignment] # stands in for it
 
 
-PROMPTED = (
-    f"{RERANKER_PREFIX}{reranker_head('how do I read a file line by line?', None)}"
-    "for line in open(path):\n    print(line.rstrip())\n\nDie Hauptstadt von Frankreich ist Paris."
-    " ¿Cuál es la capital de España? 北京是中国的首都。 भारत की राजधानी नई दिल्ली है।"
-    f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
-)
-"""A prompt, prose of several scripts, and code; control tokens are spelled out."""
-CHINESE = (
-    "北京是中国的首都。长江是亚洲最长的河流,全长约六千三百公里。春天农民在田里种水稻,秋天收割。"
-)
-HINDI = "भारत की राजधानी नई दिल्ली है। गंगा उत्तर भारत की सबसे लंबी नदी है। किसान धान बोते हैं।"
-"""Scripts by themselves, of which a model may know little: what tells such a text's tokens apart is
-small beside what tells scripts apart."""
-
-
 def _widen(model: SentenceTransformer | CrossEncoder) -> None:
     from qwen_retrieval.local.network import (  # noqa: PLC0415 - loads torch
         decoder_of,
@@ -205,9 +189,7 @@ def _reduce(model: SentenceTransformer | CrossEncoder, settings: ModelSettings) 
         raise SettingsError(
             f"precision is {settings.precision!r}, but {obstacle}; leave precision out."
         )
-    encode = plain_encoder(model.tokenizer.backend_tokenizer)
-    prompted, *plain = encode([PROMPTED, CHINESE, HINDI])
-    to_int8(decoder_of(inner), prompted, plain)
+    to_int8(decoder_of(inner), plain_encoder(model.tokenizer.backend_tokenizer))
 
 
 def _load_adapter(model: SentenceTransformer | CrossEncoder, checkpoint: Checkpoint) -> None:

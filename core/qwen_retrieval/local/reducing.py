@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from qwen_retrieval.local.int8_product import fastest_exact
 from qwen_retrieval.local.memory import give_freed_memory_back
 from qwen_retrieval.local.network import Qwen3Network
 from qwen_retrieval.local.widening import Forms, MappedFiles, fastest_forms, widen_layer
+from qwen_retrieval.prompts import RERANKER_PREFIX, RERANKER_SUFFIX, reranker_head
 
 _log = logging.getLogger(__name__)
 
@@ -46,25 +47,36 @@ INPUTS = (
     ("mlp.down_proj",),
 )
 """A decoder layer's linear layers; those in a row have the same input."""
+PROMPTED = (
+    f"{RERANKER_PREFIX}{reranker_head('how do I read a file line by line?', None)}"
+    "for line in open(path):\n    print(line.rstrip())\n\nDie Hauptstadt von Frankreich ist Paris."
+    " ¿Cuál es la capital de España? 北京是中国的首都。 भारत की राजधानी नई दिल्ली है।"
+    f" Gravity is a force that attracts two bodies: F = G m1 m2 / r².{RERANKER_SUFFIX}"
+)
+"""A prompt, prose of several scripts, and code, to find large channels with; control tokens are
+spelled out."""
+CHINESE = (
+    "北京是中国的首都。长江是亚洲最长的河流,全长约六千三百公里。春天农民在田里种水稻,秋天收割。"
+)
+HINDI = "भारत की राजधानी नई दिल्ली है। गंगा उत्तर भारत की सबसे लंबी नदी है। किसान धान बोते हैं।"
+"""Scripts by themselves, to find noise in: what tells a text's tokens apart is small where a model
+knows little of its script."""
 
 
 @torch.inference_mode()
 def to_int8(
     model: Any,  # noqa: ANN401 - transformers is untyped
-    prompted: Sequence[int],
-    plain: Sequence[Sequence[int]],
+    encode: Callable[[Sequence[str]], Sequence[Sequence[int]]],
 ) -> None:
     """Replace the linear layers of a loaded `Qwen3Model`, one at a time, in place.
 
-    Samples go through the layers in float32 once; as soon as they are through one, that one is
+    Sample texts go through the layers in float32 once; as soon as they are through one, that one is
     replaced. The last decoder layer stays as it is: most of it is computed for last positions only,
     so it costs little, and its error would be the result's own.
 
     Args:
         model: on a CPU; its vocabulary stays in the dtype it has.
-        prompted: token ids of a text with all that a prompt has, to find large channels with.
-        plain: token ids of texts in one script each, to find with what bytes are too coarse for;
-            with the first no more than `network.ROWS` tokens in all.
+        encode: turns texts into token ids.
 
     Raises:
         SettingsError: the model has a layer that is no plain linear one, such as LoRA's, or this
@@ -76,7 +88,7 @@ def to_int8(
         _refuse_adapted(layer)
     files = MappedFiles()
     widen_layer(model.norm, files, Forms())
-    samples = [prompted, *plain]
+    samples = encode([PROMPTED, CHINESE, HINDI])
     computing = Qwen3Network(model).by_layers([Group((), samples)])
     kinds: Counter[type[Int8Linear]] = Counter()
     for layer in layers:
