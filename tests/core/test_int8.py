@@ -191,16 +191,16 @@ class TestChoice:
         rows = torch.rand(50, 64, generator=random) - 0.5
         weights = [torch.randn(96, 64, generator=random)]
         # Numbers of ±.5 in steps of 1/254, whose errors are spread evenly.
-        assert noise(rows, weights, None) == pytest.approx(1 / 254, rel=0.05)
+        assert noise([rows], weights, None) == pytest.approx(1 / 254, rel=0.05)
         alike = torch.rand(64, generator=random) - 0.5 + rows / 100
-        assert noise(alike, weights, None) == pytest.approx(1 / 2.54, rel=0.1)
+        assert noise([rows, alike], weights, None) == pytest.approx(1 / 2.54, rel=0.1)
         rows[:, 5] = 50
-        assert noise(rows, weights, None) == pytest.approx(1 / 2.54, rel=0.1)
-        assert noise(rows, weights, torch.tensor([5])) == pytest.approx(1 / 254, rel=0.05)
+        assert noise([rows], weights, None) == pytest.approx(1 / 2.54, rel=0.1)
+        assert noise([rows], weights, torch.tensor([5])) == pytest.approx(1 / 254, rel=0.05)
         reading = torch.zeros(96, 64)
         rows[:, 6] /= 100
         reading[:, 6] = 1  # what one layer reads is lost, and another does not see it
-        assert noise(rows, [*weights, reading], torch.tensor([5])) > 0.3
+        assert noise([rows], [*weights, reading], torch.tensor([5])) > 0.3
 
     def test_a_token_unlike_all_others_hides_nothing(self) -> None:
         """Models have one to rest attention on; the median is that of the others."""
@@ -208,10 +208,10 @@ class TestChoice:
         weights = [torch.randn(96, 64, generator=random)]
         alike = torch.rand(64, generator=random) - 0.5
         rows = alike + (torch.rand(20, 64, generator=random) - 0.5) / 100
-        expected = noise(rows, weights, None)
+        expected = noise([rows], weights, None)
         for place in (0, 7):
             rows[place] = 50
-            assert noise(rows, weights, None) == pytest.approx(expected, rel=0.2)
+            assert noise([rows], weights, None) == pytest.approx(expected, rel=0.2)
 
     def test_places_of_the_tiny_models(self) -> None:
         """The embedder's queries are read from a channel that a byte's steps cannot hold.

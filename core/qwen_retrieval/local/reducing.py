@@ -132,8 +132,7 @@ def _replace_linears(
         weights = [layer.get_parameter(f"{name}.weight").detach() for name in names]
         prompted, *plain = torch.split(inputs.pop(names[0]), lengths)
         whole = large_channels(prompted)
-        noisy = any(noise(rows, weights, whole) > NOISE for rows in plain)
-        kind = FineInt8Linear if noisy else Int8Linear
+        kind = FineInt8Linear if noise(plain, weights, whole) > NOISE else Int8Linear
         for name, weight in zip(names, weights, strict=True):
             owner, _, place = name.partition(".")
             setattr(layer.get_submodule(owner), place, kind(weight, whole, way, largest))
@@ -151,26 +150,30 @@ def large_channels(rows: Tensor) -> Tensor | None:
     return places if bool((sizes.amax(1) / without).mean() >= FINER) else None
 
 
-def noise(rows: Tensor, weights: Sequence[Tensor], whole: Tensor | None) -> float:
+def noise(texts: Sequence[Tensor], weights: Sequence[Tensor], whole: Tensor | None) -> float:
     """Return how much rounding rows to bytes adds to products, next to what tells them apart.
 
-    For each token the length of its error over its distance from the middle of all; of these the
-    median, and the largest of all weights. Both are medians because models have a token to rest
-    attention on, mostly the first, which is unlike all others.
+    For each token the length of its error over its distance from the middle of its text; of these
+    the median, and the largest of all texts and weights. Both are medians because models have a
+    token to rest attention on, mostly the first, which is unlike all others.
 
     Args:
-        rows: a text's tokens, shape (tokens, in).
+        texts: their tokens' rows, each of shape (tokens, in).
         weights: each of shape (out, in).
         whole: places of the channels that are not rounded, if any.
     """
+    rows = torch.cat(list(texts))
     rest = rows if whole is None else rows.index_fill(1, whole, 0.0)
     steps, scales = in_steps(rest)
     errors = steps.sub_(steps.round()).mul_(scales)
+    lengths = [len(text) for text in texts]
     found = 0.0
     for weight in weights:
-        outputs = rows @ weight.T
-        apart = vector_norm(outputs - outputs.median(0).values, dim=1).clamp_min(1e-12)
-        found = max(found, float((vector_norm(errors @ weight.T, dim=1) / apart).median()))
+        # One product for all: of few rows it takes the time to read the weights.
+        parts = torch.split(torch.cat([rows, errors]) @ weight.T, lengths * 2)
+        for outputs, added in zip(parts, parts[len(texts) :], strict=False):
+            apart = vector_norm(outputs - outputs.median(0).values, dim=1).clamp_min(1e-12)
+            found = max(found, float((vector_norm(added, dim=1) / apart).median()))
     return found
 
 
